@@ -1,0 +1,171 @@
+/* codes: from a solution's int32 code to sums, products and dense arrays, for each kind of code. */
+#ifndef PT_REAL
+#error "codes.tmpl.h is a template: include it from core.tmpl.h"
+#endif
+
+#define PT_DOT_LANES 8 /* partial sums of a dot product: the same on every ISA */
+
+static inline PT_REAL PT_NAME(code_real)(const int32_t *code, int64_t i) {
+    PT_REAL y;
+    memcpy(&y, (const char *)code + i * (int64_t)sizeof(PT_REAL), sizeof y);
+    return y;
+}
+
+/* y_i of a code of kind DENSE or REAL. */
+static inline double PT_NAME(code_entry)(const pt_problem *p, const int32_t *code, int64_t i) {
+    return p->code_kind == PT_CODE_DENSE ? (double)code[i] : (double)PT_NAME(code_real)(code, i);
+}
+
+static void PT_NAME(code_add)(const pt_problem *p, const int32_t *code, double weight,
+                              double *restrict sum) {
+    switch (p->code_kind) {
+    case PT_CODE_INDEX:
+        for (int64_t i = 0; i < p->code_len; i++)
+            if (code[i] >= 0)
+                sum[code[i] + i * p->code_step] += weight;
+        break;
+    case PT_CODE_DENSE:
+        for (int64_t i = 0; i < p->y_size; i++)
+            sum[i] += weight * (double)code[i];
+        break;
+    case PT_CODE_BITS:
+        for (int64_t i = 0; i < p->code_len; i++)
+            for (uint32_t bits = (uint32_t)code[i]; bits; bits &= bits - 1)
+                sum[i * 32 + __builtin_ctz(bits)] += weight;
+        break;
+    case PT_CODE_REAL:
+        for (int64_t i = 0; i < p->y_size; i++)
+            sum[i] += weight * (double)PT_NAME(code_real)(code, i);
+        break;
+    }
+}
+
+/* For codes of 0/1 solutions a square is the entry itself. */
+static void PT_NAME(code_add_squares)(const pt_problem *p, const int32_t *code,
+                                      double *restrict sum) {
+    if (p->code_kind == PT_CODE_INDEX || p->code_kind == PT_CODE_BITS) {
+        PT_NAME(code_add)(p, code, 1.0, sum);
+        return;
+    }
+    for (int64_t i = 0; i < p->y_size; i++) {
+        const double y = PT_NAME(code_entry)(p, code, i);
+        sum[i] += y * y;
+    }
+}
+
+static inline double PT_NAME(add_lanes)(const double part[PT_DOT_LANES]) {
+    return ((part[0] + part[4]) + (part[2] + part[6])) +
+           ((part[1] + part[5]) + (part[3] + part[7]));
+}
+
+/* Sum of y_i x_i with x_i skipped where y_i = 0 (so that -inf there does no harm). */
+static double PT_NAME(dense_dot)(const int32_t *restrict code, const PT_REAL *restrict x,
+                                 int64_t n) {
+    double part[PT_DOT_LANES] = { 0 };
+    int64_t i = 0;
+    for (; i + PT_DOT_LANES <= n; i += PT_DOT_LANES)
+        for (int l = 0; l < PT_DOT_LANES; l++)
+            part[l] += code[i + l] ? (double)code[i + l] * (double)x[i + l] : 0.0;
+    for (int l = 0; i < n; i++, l++)
+        part[l] += code[i] ? (double)code[i] * (double)x[i] : 0.0;
+    return PT_NAME(add_lanes)(part);
+}
+
+static double PT_NAME(real_dot)(const PT_REAL *y, const PT_REAL *x, int64_t n) {
+    double part[PT_DOT_LANES] = { 0 };
+    int64_t i = 0;
+    for (; i + PT_DOT_LANES <= n; i += PT_DOT_LANES)
+        for (int l = 0; l < PT_DOT_LANES; l++)
+            part[l] += y[i + l] != 0 ? (double)y[i + l] * (double)x[i + l] : 0.0;
+    for (int l = 0; i < n; i++, l++)
+        part[l] += y[i] != 0 ? (double)y[i] * (double)x[i] : 0.0;
+    return PT_NAME(add_lanes)(part);
+}
+
+static double PT_NAME(code_dot)(const pt_problem *p, const int32_t *code, const void *cotangent) {
+    const PT_REAL *g = cotangent;
+    double sum = 0;
+    switch (p->code_kind) {
+    case PT_CODE_INDEX:
+        for (int64_t i = 0; i < p->code_len; i++)
+            if (code[i] >= 0)
+                sum += (double)g[code[i] + i * p->code_step];
+        return sum;
+    case PT_CODE_DENSE:
+        return PT_NAME(dense_dot)(code, g, p->y_size);
+    case PT_CODE_BITS:
+        for (int64_t i = 0; i < p->code_len; i++)
+            for (uint32_t bits = (uint32_t)code[i]; bits; bits &= bits - 1)
+                sum += (double)g[i * 32 + __builtin_ctz(bits)];
+        return sum;
+    case PT_CODE_REAL:
+        return PT_NAME(real_dot)((const PT_REAL *)(const void *)code, g, p->y_size);
+    }
+    return sum;
+}
+
+static void PT_NAME(code_expand)(const pt_problem *p, const int32_t *code, void *out) {
+    PT_REAL *y = out;
+    if (p->code_kind == PT_CODE_REAL) {
+        memcpy(y, code, (size_t)p->y_size * sizeof(PT_REAL));
+        return;
+    }
+    if (p->code_kind == PT_CODE_DENSE) {
+        for (int64_t i = 0; i < p->y_size; i++)
+            y[i] = (PT_REAL)code[i];
+        return;
+    }
+    memset(y, 0, (size_t)p->y_size * sizeof(PT_REAL));
+    if (p->code_kind == PT_CODE_INDEX) {
+        for (int64_t i = 0; i < p->code_len; i++)
+            if (code[i] >= 0)
+                y[code[i] + i * p->code_step] += (PT_REAL)1;
+    } else
+        for (int64_t i = 0; i < p->code_len; i++)
+            for (uint32_t bits = (uint32_t)code[i]; bits; bits &= bits - 1)
+                y[i * 32 + __builtin_ctz(bits)] = (PT_REAL)1;
+}
+
+/* sign <y, theta'> of a linear solver's solution, costs clipped where the solver clips. */
+static double PT_NAME(code_objective)(const pt_problem *p, const int32_t *code,
+                                      const PT_REAL *theta, int64_t step) {
+    double sum = 0;
+    switch (p->code_kind) {
+    case PT_CODE_INDEX:
+        for (int64_t i = 0; i < p->code_len; i++)
+            if (code[i] >= 0)
+                sum += (double)theta[code[i] * step];
+        break;
+    case PT_CODE_BITS:
+        for (int64_t i = 0; i < p->code_len; i++)
+            for (uint32_t bits = (uint32_t)code[i]; bits; bits &= bits - 1) {
+                const double x = (double)theta[(i * 32 + __builtin_ctz(bits)) * step];
+                sum += p->clipped && x > 0 ? 0.0 : x;
+            }
+        break;
+    case PT_CODE_DENSE:
+    case PT_CODE_REAL:
+        for (int64_t i = 0; i < p->y_size; i++) {
+            const double y = PT_NAME(code_entry)(p, code, i);
+            sum += y != 0 ? y * (double)theta[i * step] : 0.0;
+        }
+        break;
+    }
+    return p->sign * sum;
+}
+
+/* The same for a dense y that somebody else chose. */
+static double PT_NAME(y_objective)(const pt_problem *p, const PT_REAL *y, const PT_REAL *theta,
+                                   int64_t step) {
+    double sum = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        const double x = (double)theta[i * step];
+        if (y[i] != 0)
+            sum += (double)y[i] * (p->clipped && x > 0 ? 0.0 : x);
+    }
+    return p->sign * sum;
+}
+
+static double PT_NAME(objective)(const pt_problem *p, const void *y, const void *theta) {
+    return PT_NAME(y_objective)(p, y, theta, 1);
+}

@@ -1,0 +1,33 @@
+/* core: all templates for float, then for double, as one exported table. Needs PT_ISA (a string) and PT_KERNEL_SET (the
+ * table's name); included once by each ISA's object. Everything but the table is static. */
+#if !defined(PT_ISA) || !defined(PT_KERNEL_SET)
+#error "core.tmpl.h needs PT_ISA and PT_KERNEL_SET"
+#endif
+
+#include <stdint.h>
+#include <string.h>
+
+#include "estimators/gauss_legendre.h"
+#include "kernels.h"
+#include "rng.h"
+
+#include "real_f32.h"
+#include "math.tmpl.h"
+#include "real_end.h"
+
+#include "real_f64.h"
+#include "math.tmpl.h"
+#include "real_end.h"
+
+#include "noise_mean.h"
+#include "sum_of_gamma.h"
+
+#include "real_f32.h"
+#include "core_type.tmpl.h"
+#include "real_end.h"
+
+#include "real_f64.h"
+#include "core_type.tmpl.h"
+#include "real_end.h"
+
+const pt_kernel_set PT_KERNEL_SET = { PT_ISA, &kernels_f32, &kernels_f64 };

@@ -1,0 +1,277 @@
+/* draws: from addresses to perturbed items theta', and from these to codes, objectives and clip counts. */
+#ifndef PT_REAL
+#error "draws.tmpl.h is a template: include it from core.tmpl.h"
+#endif
+
+/* ---- scratch ---- */
+
+static inline size_t PT_NAME(aligned)(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
+/* Hand out the next slice of a work block. */
+static inline void *PT_NAME(slice)(char **work, size_t bytes) {
+    void *p = *work;
+    *work += PT_NAME(aligned)(bytes);
+    return p;
+}
+
+/* Items of a draw, rounded up to whole blocks. */
+static inline int64_t PT_NAME(padded)(const pt_job *job) {
+    const int64_t per_block = PT_NAME(noise_per_block)(job->noise.kind);
+    return (job->n + per_block - 1) / per_block * per_block;
+}
+
+/* Draws perturbed together. An oracle gets all of a wave's row, so that `batched` means what it says. */
+static int64_t PT_NAME(group_size)(const pt_job *job, int64_t n_m) {
+    if (job->problem.serial)
+        return n_m;
+    if (job->problem.lanes == PT_LANES)
+        return PT_LANES;
+    const int64_t fit = PT_GROUP_ITEMS / job->n;
+    return fit < 1 ? 1 : fit > PT_GROUP ? PT_GROUP : fit;
+}
+
+/* ---- perturbation ---- */
+
+static const PT_REAL *PT_NAME(theta_row)(const pt_job *job, int64_t row) {
+    return (const PT_REAL *)job->theta + row * job->n;
+}
+
+/* epsilon sigma_j: what one unit of noise moves theta_j by. */
+static inline double PT_NAME(width)(const pt_job *job, int64_t row, int64_t j) {
+    return job->noise.scale ? job->epsilon[row] * job->noise.scale[j] : job->epsilon[row];
+}
+
+static inline PT_NAME(draw_address) PT_NAME(address)(const pt_job *job, int64_t row, int64_t m) {
+    return (PT_NAME(draw_address)){ (uint64_t)(row + job->row_offset), (uint32_t)m };
+}
+
+static inline PT_NAME(noise_source) PT_NAME(source)(const pt_job *job) {
+    return (PT_NAME(noise_source)){ &job->noise, job->key, job->sampler == PT_ANTITHETIC };
+}
+
+/* z of one draw to theta', in place. */
+static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restrict z) {
+    const PT_REAL *restrict theta = PT_NAME(theta_row)(job, row);
+    const int64_t n = job->n;
+    if (job->noise.multiplicative) {
+        double w = job->epsilon[row], c = job->noise.scale ? 0 : pt_noise_log_mean(&job->noise, w);
+        for (int64_t j = 0; j < n; j++) {
+            if (job->noise.scale) {
+                w = PT_NAME(width)(job, row, j);
+                c = pt_noise_log_mean(&job->noise, w);
+            }
+            const PT_REAL factor = PT_NAME(exp)((PT_REAL)w * z[j] - (PT_REAL)c);
+            z[j] = theta[j] > -PT_INFINITY ? theta[j] * factor : theta[j];
+        }
+    } else if (job->noise.scale) {
+        for (int64_t j = 0; j < n; j++) {
+            const PT_REAL w = (PT_REAL)PT_NAME(width)(job, row, j);
+            z[j] = theta[j] > -PT_INFINITY ? theta[j] + w * z[j] : theta[j];
+        }
+    } else {
+        const PT_REAL w = (PT_REAL)job->epsilon[row];
+        for (int64_t j = 0; j < n; j++)
+            z[j] = theta[j] > -PT_INFINITY ? theta[j] + w * z[j] : theta[j];
+    }
+}
+
+/* The same for PT_LANES draws side by side. */
+static void PT_NAME(perturb_lanes)(const pt_job *job, const int64_t row[PT_LANES],
+                                   PT_REAL *restrict z) {
+    const pt_noise *noise = &job->noise;
+    const PT_REAL *theta[PT_LANES];
+    PT_REAL w[PT_LANES], c[PT_LANES];
+    for (int l = 0; l < PT_LANES; l++) {
+        theta[l] = PT_NAME(theta_row)(job, row[l]);
+        w[l] = (PT_REAL)job->epsilon[row[l]];
+        c[l] = noise->multiplicative && !noise->scale
+                   ? (PT_REAL)pt_noise_log_mean(noise, job->epsilon[row[l]])
+                   : 0;
+    }
+    const int same = row[0] == row[PT_LANES - 1];
+    for (int64_t j = 0; j < job->n; j++) {
+        PT_REAL *restrict out = z + j * PT_LANES;
+        PT_REAL x[PT_LANES];
+        for (int l = 0; l < PT_LANES; l++)
+            x[l] = same ? theta[0][j] : theta[l][j];
+        for (int l = 0; noise->scale && l < PT_LANES; l++) {
+            const double width = PT_NAME(width)(job, row[l], j);
+            w[l] = (PT_REAL)width;
+            c[l] = noise->multiplicative ? (PT_REAL)pt_noise_log_mean(noise, width) : 0;
+        }
+        if (noise->multiplicative)
+            for (int l = 0; l < PT_LANES; l++)
+                out[l] = x[l] > -PT_INFINITY ? x[l] * PT_NAME(exp)(w[l] * out[l] - c[l]) : x[l];
+        else
+            for (int l = 0; l < PT_LANES; l++)
+                out[l] = x[l] > -PT_INFINITY ? x[l] + w[l] * out[l] : x[l];
+    }
+}
+
+/* Raw noise (or scores) of n_draws draws of coordinates from c0 (a multiple of the block) on, n_items each.
+ *   out [out]  n_draws x n_items, n_items a multiple of per_block */
+static void PT_NAME(raw_noise)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
+                               int64_t n_draws, int64_t c0, int64_t n_items, int score,
+                               PT_REAL *out) {
+    if (job->noise.kind == PT_USER_NOISE) {
+        const PT_REAL *from = (const PT_REAL *)(score ? wave->score : wave->z) + m * job->n;
+        for (int64_t d = 0; d < n_draws; d++)
+            for (int64_t j = 0; j < n_items; j++)
+                out[d * n_items + j] = c0 + j < job->n ? from[d * job->n + c0 + j] : (PT_REAL)0;
+        return;
+    }
+    const PT_NAME(noise_source) source = PT_NAME(source)(job);
+    const int64_t per_block = PT_NAME(noise_per_block)(job->noise.kind);
+    PT_NAME(noise_draws)
+    (&source, PT_NAME(address)(job, row, m), n_draws, c0 / per_block, n_items / per_block, score,
+     out);
+}
+
+/* theta' of draws m .. of one row, draw after draw, `padded` apart. */
+static void PT_NAME(perturb_draws)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
+                                   int64_t n_draws, PT_REAL *out) {
+    const int64_t step = PT_NAME(padded)(job);
+    if (wave->plain) {
+        for (int64_t d = 0; d < n_draws; d++)
+            memcpy(out + d * step, PT_NAME(theta_row)(job, row), (size_t)job->n * sizeof(PT_REAL));
+        return;
+    }
+    PT_NAME(raw_noise)(job, wave, row, m, n_draws, 0, step, 0, out);
+    for (int64_t d = 0; d < n_draws; d++)
+        PT_NAME(perturb_row)(job, row, out + d * step);
+}
+
+static void PT_NAME(perturb)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
+                             void *out, void *work) {
+    PT_NAME(perturb_draws)(job, wave, row, m, 1, work);
+    memcpy(out, work, (size_t)job->n * sizeof(PT_REAL));
+}
+
+/* theta' of PT_LANES draws side by side. */
+static void PT_NAME(perturb_group_lanes)(const pt_job *job, const pt_wave *wave,
+                                         const int64_t row[PT_LANES], const int64_t m[PT_LANES],
+                                         PT_REAL *out) {
+    if (wave->plain || job->noise.kind == PT_USER_NOISE) {
+        for (int l = 0; l < PT_LANES; l++) {
+            const PT_REAL *from = wave->plain ? PT_NAME(theta_row)(job, row[l])
+                                              : (const PT_REAL *)wave->z + m[l] * job->n;
+            for (int64_t j = 0; j < job->n; j++)
+                out[j * PT_LANES + l] = from[j];
+        }
+        if (wave->plain)
+            return;
+    } else {
+        const PT_NAME(noise_source) source = PT_NAME(source)(job);
+        PT_NAME(draw_address) at[PT_LANES];
+        for (int l = 0; l < PT_LANES; l++)
+            at[l] = PT_NAME(address)(job, row[l], m[l]);
+        const int64_t per_block = PT_NAME(noise_per_block)(job->noise.kind);
+        PT_NAME(noise_lanes)(&source, at, PT_NAME(padded)(job) / per_block, out);
+    }
+    PT_NAME(perturb_lanes)(job, row, out);
+}
+
+/* ---- solving ---- */
+
+/* Objectives and clip counts of one solved draw. */
+static void PT_NAME(measure)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
+                             const int32_t *code, const PT_REAL *theta, int64_t step) {
+    const pt_problem *p = &job->problem;
+    const int64_t at = (row - wave->row0) * wave->n_m + (m - wave->m0);
+    if (wave->values) {
+        double value = PT_NAME(code_objective)(p, code, theta, step);
+        if (wave->target) {
+            const PT_REAL *y = (const PT_REAL *)wave->target + row * job->n;
+            const double given = PT_NAME(y_objective)(p, y, theta, step);
+            /* Both are rounded sums: a difference below their rounding is none. */
+            const double size = (value < 0 ? -value : value) + (given < 0 ? -given : given);
+            value -= given;
+            if (value < 0 && value > -size * PT_ROUNDING)
+                value = 0;
+        }
+        wave->values[at] = value;
+    }
+    if (wave->clipped) {
+        int64_t count = 0;
+        for (int64_t j = 0; j < job->n; j++)
+            count += theta[j * step] > 0;
+        wave->clipped[at] = (double)count;
+    }
+}
+
+/* Draws first .. first + count - 1 (count <= the group size), perturbed into buffer, solved, measured. */
+static pt_status PT_NAME(solve_group)(const pt_job *job, const pt_wave *wave, int64_t first,
+                                      int64_t count, PT_REAL *buffer, void *solver_work,
+                                      pt_poll_fn stop, void *stop_ctx, pt_error *err) {
+    const pt_problem *p = &job->problem;
+    const int lanes = p->lanes == PT_LANES;
+    int64_t row[PT_GROUP], m[PT_GROUP];
+    for (int64_t d = 0; d < (lanes ? PT_LANES : count < PT_GROUP ? count : PT_GROUP); d++) {
+        const int64_t f = first + (d < count ? d : 0);
+        row[d] = wave->row0 + f / wave->n_m;
+        m[d] = wave->m0 + f % wave->n_m;
+    }
+    pt_group group = { buffer, 1, PT_NAME(padded)(job), count, row, m[0], stop, stop_ctx };
+    if (lanes) {
+        group.item_step = PT_LANES;
+        group.draw_step = 1;
+        PT_NAME(perturb_group_lanes)(job, wave, row, m, buffer);
+    } else if (p->serial) {
+        PT_NAME(perturb_draws)(job, wave, row[0], m[0], count, buffer);
+        for (int64_t d = 1; d < count; d++)
+            memmove(buffer + d * p->n, buffer + d * group.draw_step,
+                    (size_t)p->n * sizeof(PT_REAL));
+        group.draw_step = p->n;
+        if (wave->plain)
+            group.first = -1;
+    } else
+        for (int64_t d = 0; d < count;) { /* runs of draws of one row */
+            int64_t run = 1;
+            while (d + run < count && row[d + run] == row[d])
+                run++;
+            PT_NAME(perturb_draws)(job, wave, row[d], m[d], run, buffer + d * group.draw_step);
+            d += run;
+        }
+    int32_t *code = pt_wave_code(wave, p->code_len, row[0], m[0]);
+    const pt_status status = job->solve->solve(p, &group, code, solver_work, err);
+    if (status != PT_OK || (!wave->values && !wave->clipped))
+        return status;
+    for (int64_t d = 0; d < count; d++) {
+        const int64_t r = wave->row0 + (first + d) / wave->n_m,
+                      s = wave->m0 + (first + d) % wave->n_m;
+        PT_NAME(measure)
+        (job, wave, r, s, code + d * p->code_len, buffer + d * group.draw_step, group.item_step);
+    }
+    return PT_OK;
+}
+
+static size_t PT_NAME(solve_work_size)(const pt_job *job, int64_t n_m) {
+    const size_t items = (size_t)PT_NAME(group_size)(job, n_m) * (size_t)PT_NAME(padded)(job);
+    return PT_NAME(aligned)(items * sizeof(PT_REAL)) +
+           PT_NAME(aligned)(job->solve->work_size(&job->problem));
+}
+
+static pt_status PT_NAME(solve_plainly)(const pt_job *job, const pt_wave *wave, int64_t first,
+                                        int64_t count, void *work, pt_poll_fn stop, void *stop_ctx,
+                                        pt_error *err) {
+    char *at = work;
+    const int64_t together = PT_NAME(group_size)(job, wave->n_m);
+    PT_REAL *buffer =
+        PT_NAME(slice)(&at, (size_t)together * (size_t)PT_NAME(padded)(job) * sizeof(PT_REAL));
+    for (int64_t f = first; f < first + count;) {
+        int64_t n = first + count - f < together ? first + count - f : together;
+        if (wave->code_stride != wave->n_m || job->problem.serial) { /* groups end with their row */
+            const int64_t left = wave->n_m - f % wave->n_m;
+            n = n < left ? n : left;
+        }
+        pt_status status = PT_NAME(solve_group)(job, wave, f, n, buffer, at, stop, stop_ctx, err);
+        if (status != PT_OK)
+            return status;
+        if (stop(stop_ctx))
+            return PT_E_STOPPED;
+        f += n;
+    }
+    return PT_OK;
+}

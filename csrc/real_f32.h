@@ -1,0 +1,9 @@
+/* real_f32: what the templates need to be compiled for float. */
+#define PT_REAL float
+#define PT_BITS uint32_t
+#define PT_SBITS int32_t
+#define PT_F64 0
+#define PT_NAME(name) name##_f32
+#define PT_SQRT __builtin_sqrtf
+#define PT_INFINITY __builtin_inff()
+#define PT_ROUNDING 1e-5

@@ -1,0 +1,273 @@
+/* screen: the k largest of theta' without making most of the noise.
+ *
+ * A word of the generator bounds the Z made of it from above, Z <= T unless word <= cut(T). So, given a level that the
+ * k-th largest of most draws reaches, theta_j + w_j Z_j can reach it only if its word is at most
+ * cut((level - theta_j) / w_j): an integer comparison for each word. What passes is made and compared exactly; a draw
+ * whose k-th largest does not reach the level after all is done again in full. So the level changes the time, never the
+ * result. It is the lowest k-th largest of the first draws of the row.
+ */
+#ifndef PT_REAL
+#error "screen.tmpl.h is a template: include it from core.tmpl.h"
+#endif
+
+#define PT_PILOT 16        /* draws that set the level */
+#define PT_SCREEN_DRAWS 48 /* fewer draws of a row in a task are done in full */
+#define PT_SCREEN_MARGIN 1e-4
+
+/* How many words of a block bound a draw from above: one for each coordinate, or for each pair where normal. */
+static inline int PT_NAME(lead_words)(pt_noise_kind kind) {
+    if (PT_F64)
+        return kind == PT_NORMAL ? 1 : 2;
+    return kind == PT_NORMAL ? 2 : 4;
+}
+
+static inline int PT_NAME(lead_word)(pt_noise_kind kind, int i) {
+    if (PT_F64)
+        return kind == PT_NORMAL ? 0 : 2 * i;
+    return kind == PT_NORMAL ? 2 * i : i;
+}
+
+static int PT_NAME(screens)(const pt_job *job, const pt_wave *wave) {
+    return job->problem.top > 0 && job->problem.lanes == 1 && !wave->plain && !wave->target &&
+           !wave->clipped && !job->noise.multiplicative && job->noise.kind <= PT_LOGISTIC &&
+           job->n >= 4 * job->problem.top && wave->n_m >= PT_SCREEN_DRAWS;
+}
+
+/* Largest 2^32 u for which a noise made of u may exceed t, with room for rounding. */
+static inline float PT_NAME(cut_of)(pt_noise_kind kind, float t) {
+    float share = 1;
+    switch (kind) {
+    case PT_NORMAL:
+        share = t > 0 ? exp_f32(-0.5f * t * t) : 1;
+        break;
+    case PT_GUMBEL: /* 1 - exp(-exp(-t)) <= exp(-t) */
+        share = t > 0 ? exp_f32(-t) : 1;
+        break;
+    case PT_LAPLACE:
+        share = t > 0 ? 0.5f * exp_f32(-t) : 1;
+        break;
+    default: /* logistic: 1 / (1 + e^t) <= e^-t */
+        share = t > 0 ? exp_f32(-t) : 1;
+        break;
+    }
+    return share * 4294967296.0f * (1 + (float)PT_SCREEN_MARGIN) + 2;
+}
+
+/* cut[i][b]: bound of lead word i of block b, over the coordinates that it serves. Periodic: the last PT_CHUNK entries
+ * repeat the first, so that a chunk that goes on into the next draw reads straight on. */
+static void PT_NAME(make_cuts)(const pt_job *job, int64_t row, double level, int64_t n_blocks,
+                               uint32_t *cut, int64_t stride) {
+    const PT_REAL *theta = PT_NAME(theta_row)(job, row);
+    const pt_noise_kind kind = job->noise.kind;
+    const int64_t per_block = PT_NAME(noise_per_block)(kind);
+    const int n_lead = PT_NAME(lead_words)(kind);
+    const int64_t serves = per_block / n_lead;
+    const double rounding = 8 * (PT_F64 ? 0x1p-53 : 0x1p-24), size = level < 0 ? -level : level;
+    for (int i = 0; i < n_lead; i++) {
+        for (int64_t b = 0; b < n_blocks; b++) {
+            float most = 0;
+            for (int64_t j = b * per_block + i * serves;
+                 j < b * per_block + (i + 1) * serves && j < job->n; j++) {
+                const double w = (double)(PT_REAL)PT_NAME(width)(job, row, j), x = (double)theta[j];
+                const double gap = level - x - rounding * (size + (x < 0 ? -x : x));
+                float t = w > 0 ? (float)(gap / w) : gap > 0 ? __builtin_inff() : 0;
+                t = (t - (float)job->noise.shift) * (1 - (float)PT_SCREEN_MARGIN);
+                const float bound = x > -PT_INFINITY ? PT_NAME(cut_of)(kind, t) : 0;
+                most = bound > most ? bound : most;
+            }
+            cut[i * stride + b] = most >= 4294967040.0f ? 0xFFFFFFFFu : (uint32_t)most;
+        }
+        for (int64_t b = n_blocks; b < n_blocks + PT_CHUNK; b++)
+            cut[i * stride + b] = cut[i * stride + b - n_blocks];
+    }
+}
+
+/* Blocks that passed, to be made together. */
+typedef struct {
+    pt_words words;
+    uint32_t flip[PT_CHUNK];
+    int32_t draw[PT_CHUNK], block[PT_CHUNK];
+    int count;
+} PT_NAME(survivors);
+
+static void PT_NAME(try_survivors)(const pt_job *job, int64_t row, PT_NAME(survivors) * s,
+                                   PT_NAME(top) * tops) {
+    const PT_REAL *theta = PT_NAME(theta_row)(job, row);
+    const PT_NAME(noise_source) source = PT_NAME(source)(job);
+    const int64_t per_block = PT_NAME(noise_per_block)(job->noise.kind);
+    PT_NAME(noise_chunk) chunk;
+    PT_NAME(noise_transform)(&source, s->flip, &s->words, 0, &chunk);
+    for (int i = 0; i < s->count; i++)
+        for (int64_t r = 0; r < per_block; r++) {
+            const int64_t j = s->block[i] * per_block + r;
+            if (j < job->n && theta[j] > -PT_INFINITY)
+                PT_NAME(top_offer)
+                (&tops[s->draw[i]], theta[j] + (PT_REAL)PT_NAME(width)(job, row, j) * chunk.z[r][i],
+                 (int32_t)j);
+        }
+    s->count = 0;
+}
+
+static inline void PT_NAME(mark)(const pt_words *words, const uint32_t *flip, int flipped,
+                                 pt_noise_kind kind, const uint32_t *cut, int64_t stride,
+                                 uint8_t *passed) {
+    memset(passed, 0, PT_CHUNK);
+    for (int i = 0; i < PT_NAME(lead_words)(kind); i++) {
+        const uint32_t *word = words->word[PT_NAME(lead_word)(kind, i)], *bound = cut + i * stride;
+        if (flipped)
+            for (int l = 0; l < PT_CHUNK; l++)
+                passed[l] |= (word[l] ^ flip[l]) <= bound[l];
+        else
+            for (int l = 0; l < PT_CHUNK; l++)
+                passed[l] |= word[l] <= bound[l];
+    }
+}
+
+/* Draws m .. m + count - 1 (count <= PT_GROUP) of a row: offer whatever passes to their tops. */
+static void PT_NAME(screen_draws)(const pt_job *job, int64_t row, int64_t m, int64_t count,
+                                  int64_t n_blocks, const uint32_t *cut, int64_t stride,
+                                  PT_NAME(top) * tops) {
+    const int antithetic = job->sampler == PT_ANTITHETIC;
+    const int flipped = antithetic && !PT_NAME(flips_sign)(job->noise.kind);
+    PT_NAME(survivors) s;
+    memset(&s, 0, sizeof s);
+    PT_NAME(block_walk) walk;
+    pt_counters counters;
+    pt_words words;
+    uint32_t flip[PT_CHUNK];
+    uint8_t passed[PT_CHUNK];
+    PT_NAME(walk_start)(&walk, PT_NAME(address)(job, row, m), 0, n_blocks, antithetic, &counters);
+    int64_t draw = 0, block = 0;
+    for (int64_t f = 0; f < count * n_blocks; f += PT_CHUNK) {
+        const int n = count * n_blocks - f < PT_CHUNK ? (int)(count * n_blocks - f) : PT_CHUNK;
+        PT_NAME(walk_next)(&walk, &counters, flip);
+        pt_philox_chunk(&counters, job->key, PT_CHUNK, &words);
+        PT_NAME(mark)(&words, flip, flipped, job->noise.kind, cut + block, stride, passed);
+        for (int base = 0; base < n; base += 8) {
+            uint64_t eight;
+            memcpy(&eight, passed + base, sizeof eight);
+            for (int l = base; eight && l < base + 8 && l < n; l++) {
+                if (!passed[l])
+                    continue;
+                const int i = s.count++;
+                for (int w = 0; w < 4; w++)
+                    s.words.word[w][i] = words.word[w][l];
+                s.flip[i] = antithetic ? flip[l] : 0;
+                s.draw[i] = (int32_t)(draw + (block + l) / n_blocks);
+                s.block[i] = (int32_t)((block + l) % n_blocks);
+                if (s.count == PT_CHUNK)
+                    PT_NAME(try_survivors)(job, row, &s, tops);
+            }
+        }
+        draw += (block + PT_CHUNK) / n_blocks;
+        block = (block + PT_CHUNK) % n_blocks;
+    }
+    PT_NAME(try_survivors)(job, row, &s, tops);
+}
+
+/* Take a draw's code and value; 0 if its k-th largest does not reach the level. */
+static int PT_NAME(take_top)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
+                             double level, PT_NAME(top) * t) {
+    const int64_t k = job->problem.top;
+    if (t->size < k || (double)t->entries[0].value < level)
+        return 0;
+    int32_t *code = pt_wave_code(wave, k, row, m);
+    double value = 0;
+    if (wave->values) { /* best first, as code_objective adds: sort in place, the heap is no longer needed */
+        for (int64_t end = k - 1; end > 0; end--) {
+            const PT_NAME(entry) worst = t->entries[0], last = t->entries[end];
+            PT_NAME(top_sink)(t->entries, end, last);
+            t->entries[end] = worst;
+        }
+        for (int64_t i = 0; i < k; i++) {
+            code[i] = t->entries[i].index;
+            value += (double)t->entries[i].value;
+        }
+        wave->values[(row - wave->row0) * wave->n_m + (m - wave->m0)] = value;
+    } else
+        PT_NAME(top_finish)(t, code);
+    return 1;
+}
+
+/* Lowest k-th largest of `count` draws that are solved and still stand in the buffer. */
+static double PT_NAME(pilot_level)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
+                                   int64_t count, const PT_REAL *buffer, double level) {
+    const int64_t k = job->problem.top, step = PT_NAME(padded)(job);
+    for (int64_t d = 0; d < count; d++) {
+        const double last = (double)buffer[d * step + pt_wave_code(wave, k, row, m + d)[k - 1]];
+        level = last < level ? last : level;
+    }
+    return level;
+}
+
+/* Scratch: that of solve_plainly, then the cuts, then a heap for each draw of a group. */
+static size_t PT_NAME(screen_work_size)(const pt_job *job) {
+    if (job->problem.top == 0)
+        return 0;
+    const size_t blocks = (size_t)PT_NAME(padded)(job) + PT_CHUNK;
+    return PT_NAME(aligned)(4 * blocks * sizeof(uint32_t)) +
+           PT_NAME(aligned)(PT_GROUP * (size_t)job->problem.top * sizeof(PT_NAME(entry)));
+}
+
+/* Draws m .. m + count - 1 of one row; `first` is the flat number of draw m. */
+static pt_status PT_NAME(solve_screened)(const pt_job *job, const pt_wave *wave, int64_t first,
+                                         int64_t count, char *work, pt_poll_fn stop, void *stop_ctx,
+                                         pt_error *err) {
+    const int64_t row = wave->row0 + first / wave->n_m, m = wave->m0 + first % wave->n_m,
+                  k = job->problem.top;
+    const int64_t step = PT_NAME(padded)(job),
+                  n_blocks = step / PT_NAME(noise_per_block)(job->noise.kind);
+    const int64_t stride = n_blocks + PT_CHUNK, together = PT_NAME(group_size)(job, wave->n_m);
+    PT_REAL *buffer = PT_NAME(slice)(&work, (size_t)(together * step) * sizeof(PT_REAL));
+    void *solver_work = PT_NAME(slice)(&work, job->solve->work_size(&job->problem));
+    uint32_t *cut = PT_NAME(slice)(&work, 4 * (size_t)stride * sizeof(uint32_t));
+    PT_NAME(entry) *heap = (PT_NAME(entry) *)(void *)work;
+    PT_NAME(top) tops[PT_GROUP];
+    double level = PT_INFINITY;
+    int64_t d = 0;
+    for (int64_t n = together; d < PT_PILOT; d += n) {
+        n = PT_PILOT - d < together ? PT_PILOT - d : together;
+        pt_status status =
+            PT_NAME(solve_group)(job, wave, first + d, n, buffer, solver_work, stop, stop_ctx, err);
+        if (status != PT_OK)
+            return status;
+        level = PT_NAME(pilot_level)(job, wave, row, m + d, n, buffer, level);
+    }
+    PT_NAME(make_cuts)(job, row, level, n_blocks, cut, stride);
+    for (int64_t n; d < count; d += n) {
+        n = count - d < PT_GROUP ? count - d : PT_GROUP;
+        for (int64_t i = 0; i < n; i++)
+            tops[i] = (PT_NAME(top)){ heap + i * k, 0, k };
+        PT_NAME(screen_draws)(job, row, m + d, n, n_blocks, cut, stride, tops);
+        for (int64_t i = 0; i < n; i++) {
+            if (PT_NAME(take_top)(job, wave, row, m + d + i, level, &tops[i]))
+                continue;
+            pt_status status = PT_NAME(solve_group)(job, wave, first + d + i, 1, buffer,
+                                                    solver_work, stop, stop_ctx, err);
+            if (status != PT_OK)
+                return status;
+        }
+        if (stop(stop_ctx))
+            return PT_E_STOPPED;
+    }
+    return PT_OK;
+}
+
+/* Row by row where screening pays, otherwise in full. */
+static pt_status PT_NAME(solve)(const pt_job *job, const pt_wave *wave, int64_t first,
+                                int64_t count, void *work, pt_poll_fn stop, void *stop_ctx,
+                                pt_error *err) {
+    if (!PT_NAME(screens)(job, wave))
+        return PT_NAME(solve_plainly)(job, wave, first, count, work, stop, stop_ctx, err);
+    for (int64_t f = first, n; f < first + count; f += n) {
+        const int64_t left = wave->n_m - f % wave->n_m;
+        n = first + count - f < left ? first + count - f : left;
+        pt_status status =
+            n < PT_SCREEN_DRAWS
+                ? PT_NAME(solve_plainly)(job, wave, f, n, work, stop, stop_ctx, err)
+                : PT_NAME(solve_screened)(job, wave, f, n, work, stop, stop_ctx, err);
+        if (status != PT_OK)
+            return status;
+    }
+    return PT_OK;
+}

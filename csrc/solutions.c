@@ -1,0 +1,271 @@
+/* solutions: the public calls that need no estimator: draws, objectives, closed forms, keys. */
+#include "engine.h"
+#include "rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static char *real_place(const pt_job *job, void *x, int64_t i) {
+    return (char *)x + (size_t)i * (job->f64 ? sizeof(double) : sizeof(float));
+}
+
+static void set_real(const pt_job *job, void *x, int64_t i, double value) {
+    if (job->f64)
+        ((double *)x)[i] = value;
+    else
+        ((float *)x)[i] = (float)value;
+}
+
+/* ---- draws ---- */
+
+typedef struct {
+    pt_call *call;
+    int64_t row0, first, count, size; /* rows and draws wanted; entries of a draw in out */
+    void *out;
+} draws;
+
+static pt_status expand_wave(void *ctx, const pt_wave *wave) {
+    const draws *d = ctx;
+    const pt_job *job = d->call->job;
+    for (int64_t r = 0; r < wave->n_rows; r++)
+        for (int64_t m = 0; m < wave->n_m; m++)
+            d->call->kernels->code_expand(
+                &job->problem,
+                pt_wave_code(wave, job->problem.code_len, wave->row0 + r, wave->m0 + m),
+                real_place(job, d->out,
+                           ((wave->row0 - d->row0 + r) * d->count + wave->m0 + m - d->first) *
+                               d->size));
+    return PT_OK;
+}
+
+static pt_status perturb_wave(void *ctx, const pt_wave *wave) {
+    const draws *d = ctx;
+    const pt_job *job = d->call->job;
+    for (int64_t r = 0; r < wave->n_rows; r++)
+        for (int64_t m = 0; m < wave->n_m; m++)
+            d->call->kernels->perturb(
+                job, wave, wave->row0 + r, wave->m0 + m,
+                real_place(job, d->out,
+                           ((wave->row0 - d->row0 + r) * d->count + wave->m0 + m - d->first) *
+                               d->size),
+                d->call->work);
+    return PT_OK;
+}
+
+static pt_status give_draws(pt_job *job, const pt_draw_range *which, int64_t size, int codes,
+                            void *out, pt_status (*give)(void *, const pt_wave *), pt_error *err) {
+    if (which->count < 1 || which->first < 0 || which->first + which->count > job->n_samples)
+        return pt_fail(err, PT_E_VALUE, -1, "draws must be between 0 and %lld, got %lld to %lld",
+                       (long long)job->n_samples, (long long)which->first,
+                       (long long)(which->first + which->count));
+    if (which->row0 < 0 || which->n_rows < 0 || which->row0 + which->n_rows > job->n_rows)
+        return pt_fail(err, PT_E_VALUE, -1, "rows must be between 0 and %lld, got %lld to %lld",
+                       (long long)job->n_rows, (long long)which->row0,
+                       (long long)(which->row0 + which->n_rows));
+    if (which->n_rows == 0)
+        return PT_OK;
+    pt_call call;
+    pt_status status = pt_call_begin(&call, job, job->n_samples, err);
+    draws d = { &call, which->row0, which->first, which->count, size, out };
+    pt_consumer want = { .wave = give,
+                         .ctx = &d,
+                         .m0 = which->first,
+                         .m1 = which->first + which->count,
+                         .row0 = which->row0,
+                         .row1 = which->row0 + which->n_rows,
+                         .codes = codes };
+    if (status == PT_OK)
+        status = pt_walk(&call, &want);
+    pt_call_end(&call);
+    return status;
+}
+
+pt_status pt_solutions(pt_job *job, const pt_draw_range *which, void *y, pt_error *err) {
+    return give_draws(job, which, job->problem.y_size, 1, y, expand_wave, err);
+}
+
+pt_status pt_perturb(pt_job *job, const pt_draw_range *which, void *out, pt_error *err) {
+    return give_draws(job, which, job->n, 0, out, perturb_wave, err);
+}
+
+/* ---- standard error of the mean solution ---- */
+
+typedef struct {
+    pt_call *call;
+    int64_t row0;
+    double *sum, *squares, *pair; /* run rows x y_size, likewise, y_size */
+    void *out;
+} spread;
+
+static pt_status spread_begin(void *ctx, int64_t row0, int64_t n_rows) {
+    spread *s = ctx;
+    s->row0 = row0;
+    for (int64_t i = 0; i < n_rows * s->call->job->problem.y_size; i++)
+        s->sum[i] = s->squares[i] = 0;
+    return PT_OK;
+}
+
+static void spread_draw(spread *s, const pt_wave *wave, int64_t row, int64_t m, double *sum,
+                        double *squares) {
+    const pt_kernels *k = s->call->kernels;
+    const pt_problem *p = &s->call->job->problem;
+    const int32_t *code = pt_wave_code(wave, p->code_len, row, m);
+    if (s->call->job->sampler != PT_ANTITHETIC) {
+        k->code_add(p, code, 1.0, sum);
+        k->code_add_squares(p, code, squares);
+    } else if (m % 2 == 0) { /* the pair's mean */
+        for (int64_t i = 0; i < p->y_size; i++)
+            s->pair[i] = 0;
+        k->code_add(p, code, 0.5, s->pair);
+        k->code_add(p, code + p->code_len, 0.5, s->pair);
+        for (int64_t i = 0; i < p->y_size; i++) {
+            sum[i] += s->pair[i];
+            squares[i] += s->pair[i] * s->pair[i];
+        }
+    }
+}
+
+static pt_status spread_wave(void *ctx, const pt_wave *wave) {
+    spread *s = ctx;
+    const int64_t size = s->call->job->problem.y_size;
+    for (int64_t r = 0; r < wave->n_rows; r++) {
+        const int64_t at = (wave->row0 - s->row0 + r) * size;
+        for (int64_t m = 0; m < wave->n_m; m++)
+            spread_draw(s, wave, wave->row0 + r, wave->m0 + m, s->sum + at, s->squares + at);
+    }
+    return PT_OK;
+}
+
+static pt_status spread_end(void *ctx, int64_t row0, int64_t n_rows) {
+    const spread *s = ctx;
+    const pt_job *job = s->call->job;
+    const double n =
+        job->sampler == PT_ANTITHETIC ? (double)job->n_samples / 2 : (double)job->n_samples;
+    for (int64_t i = 0; i < n_rows * job->problem.y_size; i++) {
+        const double variance = (s->squares[i] - s->sum[i] * (s->sum[i] / n)) / (n - 1);
+        set_real(job, s->out, row0 * job->problem.y_size + i,
+                 n < 2 ? (double)NAN : sqrt(variance > 0 ? variance / n : 0));
+    }
+    return PT_OK;
+}
+
+pt_status pt_y_stderr(pt_job *job, void *y_error, pt_error *err) {
+    pt_call call;
+    pt_status status = pt_call_begin(&call, job, job->n_samples, err);
+    const int64_t size = job->problem.y_size;
+    spread s = { .call = &call, .out = y_error };
+    pt_consumer want = { .begin = spread_begin,
+                         .wave = spread_wave,
+                         .end = spread_end,
+                         .ctx = &s,
+                         .codes = 1,
+                         .row_bytes = (size_t)(16 * size) };
+    const int64_t fit = job->memory_limit / 2 / (16 * size), run = fit < 1 ? 1
+                                                                   : fit < job->n_rows
+                                                                       ? fit
+                                                                       : job->n_rows;
+    s.sum = pt_zeros(run * size, sizeof(double));
+    s.squares = pt_zeros(run * size, sizeof(double));
+    s.pair = pt_zeros(size, sizeof(double));
+    if (status == PT_OK && (!s.sum || !s.squares || !s.pair))
+        status =
+            pt_fail(err, PT_E_NOMEM, -1, "no memory for the sums of %lld rows", (long long)run);
+    if (status == PT_OK)
+        status = pt_walk(&call, &want);
+    free(s.sum);
+    free(s.squares);
+    free(s.pair);
+    pt_call_end(&call);
+    return status;
+}
+
+/* ---- objectives ---- */
+
+pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err) {
+    const pt_kernels *kernels = job->kernels;
+    (void)err;
+    for (int64_t r = 0; r < job->n_rows; r++)
+        out[r] =
+            kernels->objective(&job->problem, real_place(job, (void *)(uintptr_t)y, r * job->n),
+                               real_place(job, (void *)(uintptr_t)job->theta, r * job->n));
+    return PT_OK;
+}
+
+/* ---- closed forms ---- */
+
+int pt_has_exact(const pt_job *job) {
+    const pt_noise *noise = &job->noise;
+    if (noise->multiplicative || job->problem.top != 1 || job->problem.code_step != 0)
+        return 0;
+    for (int64_t j = 0; noise->scale && j < job->n; j++)
+        if (noise->kind == PT_GUMBEL ? noise->scale[j] != noise->scale[0] || noise->scale[j] == 0
+                                     : noise->scale[j] == 0)
+            return 0;
+    return noise->kind == PT_NORMAL || noise->kind == PT_GUMBEL;
+}
+
+typedef struct {
+    pt_call *call;
+    void *y, *product, *jac;
+    double *value;
+    const void *g;
+    char *work;
+    size_t work_stride;
+} closed;
+
+static pt_status closed_row(void *ctx, int64_t row, int worker, pt_poll_fn stop, void *stop_ctx) {
+    const closed *c = ctx;
+    const pt_job *job = c->call->job;
+    const int64_t n = job->n;
+    (void)stop, (void)stop_ctx;
+    c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
+                            c->value ? c->value + row : NULL,
+                            c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
+                            c->product ? real_place(job, c->product, row * n) : NULL,
+                            c->jac ? real_place(job, c->jac, row * n * n) : NULL,
+                            c->work + (size_t)worker * c->work_stride);
+    return PT_OK;
+}
+
+pt_status pt_exact(pt_job *job, void *y, double *value, const void *g, void *product, void *jac,
+                   pt_error *err) {
+    pt_call call;
+    pt_status status = pt_call_begin(&call, job, 1, err);
+    closed c = { &call, y, product, jac, value, g, NULL, 0 };
+    const int threads = pt_worthwhile(&call, 500.0 * (double)job->n_rows * (double)job->n);
+    size_t doubles, bytes;
+    if (status == PT_OK) {
+        if (pt_mul_size(job->n, jac ? 8 + job->n : 8, &doubles) && doubles < SIZE_MAX / 16)
+            c.work_stride = (doubles * sizeof(double) + 1024) & ~(size_t)63;
+        if (c.work_stride && pt_mul_size((int64_t)c.work_stride, threads, &bytes))
+            c.work = pt_zeros((int64_t)bytes, 1);
+        if (!c.work)
+            status = pt_fail(err, PT_E_NOMEM, -1, "no memory for the closed form of %lld entries",
+                             (long long)job->n);
+    }
+    if (status == PT_OK)
+        status = pt_parallel_for(job->n_rows, threads, closed_row, &c, job->poll, job->poll_ctx);
+    if (status == PT_E_STOPPED)
+        pt_fail(err, status, -1, "stopped");
+    free(c.work);
+    pt_call_end(&call);
+    return status;
+}
+
+/* ---- keys ---- */
+
+uint64_t pt_key(uint64_t seed, uint64_t call, uint32_t domain) {
+    const uint32_t counter[4] = { (uint32_t)call, (uint32_t)(call >> 32), domain, 0x70657274u };
+    uint32_t word[4];
+    pt_philox_block(counter, seed, word);
+    return (uint64_t)word[1] << 32 | word[0];
+}
+
+void pt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+    pt_philox_block(counter, (uint64_t)key[1] << 32 | key[0], out);
+}
+
+int pt_math(const char *name, int f64, int64_t count, const void *x, void *out) {
+    const pt_kernel_set *set = pt_kernels_in_use();
+    return (f64 ? set->f64 : set->f32)->math(name, count, x, out);
+}

@@ -1,0 +1,11 @@
+/* argmax: the largest entry. theta (n,); code: its index. */
+#ifndef PT_REAL
+#error "argmax.tmpl.h is a template: include it from registry.tmpl.h"
+#endif
+
+static pt_status PT_NAME(argmax_prepare)(pt_problem *p, pt_error *err) {
+    return PT_NAME(top_prepare)(p, 1, 0, err);
+}
+
+static const pt_solver PT_NAME(argmax) = { "argmax", PT_NAME(argmax_prepare), PT_NAME(top_check),
+                                           PT_NAME(top_work_size), PT_NAME(top_solve) };

@@ -1,0 +1,24 @@
+/* registry: the only list of solvers. */
+#ifndef PT_REAL
+#error "registry.tmpl.h is a template: include it from core.tmpl.h"
+#endif
+
+#include "order.tmpl.h"
+#include "top.tmpl.h"
+
+#include "argmax.tmpl.h"
+#include "grid_path.tmpl.h"
+#include "oracle.tmpl.h"
+#include "permutation.tmpl.h"
+#include "ranking.tmpl.h"
+#include "top_k.tmpl.h"
+
+static const pt_solver *const PT_NAME(solvers)[] = {
+    &PT_NAME(argmax),
+    &PT_NAME(grid_path),
+    &PT_NAME(oracle),
+    &PT_NAME(permutation),
+    &PT_NAME(ranking),
+    &PT_NAME(top_k),
+    NULL,
+};

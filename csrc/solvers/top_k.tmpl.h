@@ -1,0 +1,16 @@
+/* top_k: the k largest entries. theta (n,); ints: k, ordered; code: their indices, largest first. */
+#ifndef PT_REAL
+#error "top_k.tmpl.h is a template: include it from registry.tmpl.h"
+#endif
+
+static pt_status PT_NAME(top_k_prepare)(pt_problem *p, pt_error *err) {
+    const int64_t k = p->ints[0];
+    if (k < 1 || k > p->n)
+        return pt_fail(err, PT_E_VALUE, -1,
+                       "k must be between 1 and %lld (the length of theta), got %lld",
+                       (long long)p->n, (long long)k);
+    return PT_NAME(top_prepare)(p, k, p->ints[1] != 0, err);
+}
+
+static const pt_solver PT_NAME(top_k) = { "top_k", PT_NAME(top_k_prepare), PT_NAME(top_check),
+                                          PT_NAME(top_work_size), PT_NAME(top_solve) };

@@ -1,0 +1,59 @@
+"""perturbed: discrete solvers made differentiable by perturbation."""
+
+try:
+    from . import _core
+except ImportError as error:
+    if "_core" not in str(error):
+        raise
+    raise ImportError(
+        "this folder holds the source of perturbed, with no compiled core beside it: run `pip install -e .` in it, or "
+        "leave it to import the installed package"
+    ) from None
+
+if _core.config()["problem"]:
+    raise ImportError(_core.config()["problem"])
+
+from ._config import (
+    get_config,
+    get_memory_limit,
+    get_num_threads,
+    set_memory_limit,
+    set_num_threads,
+    show_config,
+    threads,
+)
+from ._version import __version__
+from .estimators import Estimate
+from .layers import Perturbed
+from .losses import FenchelYoungLoss
+from .noise import Gumbel, Laplace, Logistic, Multiplicative, Noise, Normal, StudentT, SumOfGamma
+from .solvers import Argmax, GridPath, Oracle, Permutation, Ranking, Solver, TopK
+
+__all__ = [
+    "Argmax",
+    "Estimate",
+    "FenchelYoungLoss",
+    "GridPath",
+    "Gumbel",
+    "Laplace",
+    "Logistic",
+    "Multiplicative",
+    "Noise",
+    "Normal",
+    "Oracle",
+    "Permutation",
+    "Perturbed",
+    "Ranking",
+    "Solver",
+    "StudentT",
+    "SumOfGamma",
+    "TopK",
+    "__version__",
+    "get_config",
+    "get_memory_limit",
+    "get_num_threads",
+    "set_memory_limit",
+    "set_num_threads",
+    "show_config",
+    "threads",
+]

@@ -1,0 +1,177 @@
+"""Arrays, options and seeds from users: the one place for errors of type and shape."""
+
+import os
+from collections.abc import Iterable
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+
+Real = NDArray[np.floating[Any]]
+Seed = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+_REFUSED = {"MaskedArray": "pass mask= instead", "matrix": "pass np.asarray(it)"}
+
+
+def _refuse(name: str, x: object) -> None:
+    """Containers that np.asarray would convert silently to something else than they mean."""
+    kind = type(x).__name__
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got MaskedArray ({_REFUSED['MaskedArray']})")
+    if isinstance(x, np.matrix):
+        raise TypeError(f"{name} must be a plain array, got matrix ({_REFUSED['matrix']})")
+    if hasattr(x, "tocsr") and hasattr(x, "nnz"):
+        raise TypeError(f"{name} must be a dense array, got sparse {kind}")
+    if getattr(x, "requires_grad", False):
+        raise TypeError(f"{name} must be an array, got a tensor that wants gradients (use perturbed.torch)")
+
+
+def as_array(name: str, x: object) -> NDArray[Any]:
+    """`x` as numpy sees it, refused by name where that would not be what is meant."""
+    if type(x) is np.ndarray:
+        return x
+    _refuse(name, x)
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{name} must be an array of numbers: {error}") from None
+
+
+def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """float32 or float64: what an array of this dtype is computed in."""
+    if dtype == _F64 or dtype == _F32:
+        return _F64 if dtype == _F64 else _F32
+    if dtype.kind in "biu":
+        return _F64
+    if dtype.kind == "f" and dtype.itemsize == 2:
+        return _F32
+    if dtype.kind == "f" and dtype.itemsize in (4, 8):  # the other byte order
+        return _F32 if dtype.itemsize == 4 else _F64
+    raise TypeError(f"{name} must be real (float32, float64, float16, integer or bool), got {dtype}")
+
+
+def as_theta(x: object, item_ndim: int) -> Real:
+    """Copy theta to a private C-contiguous float32 or float64 array."""
+    array = as_array("theta", x)
+    if array.ndim < item_ndim:
+        raise ValueError(f"theta must have at least {item_ndim} dimension{'s' * (item_ndim > 1)}, got {array.ndim}")
+    if 0 in array.shape[array.ndim - item_ndim :]:
+        raise ValueError(f"theta must have at least one entry an item, got shape {array.shape}")
+    return np.array(array, dtype=real_dtype("theta", array.dtype), order="C")
+
+
+def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Real:
+    """A finite array of this very shape, converted to this dtype."""
+    array = as_array(name, x)
+    real_dtype(name, array.dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    result = np.ascontiguousarray(array, dtype=dtype).reshape(shape)
+    if not np.isfinite(result).all():
+        bad = np.unravel_index(int(np.argmin(np.isfinite(result))), shape)
+        raise ValueError(f"{name} must be finite, got {result[bad]} at {name}[{', '.join(map(str, bad))}]")
+    return result
+
+
+def as_mask(mask: object, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Bool array that broadcasts to theta; False is left out."""
+    array = as_array("mask", mask)
+    if array.dtype != np.bool_:
+        raise TypeError(f"mask must be bool, got {array.dtype}")
+    return np.ascontiguousarray(broadcast("mask", array, shape))
+
+
+def broadcast(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"{name} must broadcast to shape {shape}, got {array.shape}") from None
+
+
+def as_epsilon(epsilon: object, batch: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+    """Positive widths, one a row."""
+    if type(epsilon) is not float:
+        check_epsilon(epsilon)
+    values = np.asarray(epsilon, dtype=np.float64)
+    rows = 1
+    for n in batch:
+        rows *= n
+    if values.ndim == 0:
+        result: NDArray[np.float64] = np.empty(rows)
+        result.fill(values)
+        worst = float(values)
+    else:
+        result = np.array(broadcast("epsilon", values, batch), dtype=np.float64, order="C").reshape(rows)
+        worst = float(values.min()) if values.size else 1.0
+    largest = float(values.max()) if values.size else 1.0
+    limit = np.finfo(dtype)
+    if not worst >= limit.smallest_subnormal or not largest <= limit.max:
+        check_epsilon(epsilon)
+        raise ValueError(f"epsilon must be within the range of {dtype}, got {worst if worst < 1 else largest}")
+    return result
+
+
+def check_epsilon(epsilon: object) -> None:
+    array = as_array("epsilon", epsilon)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"epsilon must be a real number or an array of them, got {array.dtype}")
+    good = np.isfinite(array) & (array > 0)
+    if not good.all():
+        raise ValueError(f"epsilon must be positive and finite, got {array[~good].flat[0]}")
+
+
+def as_int(name: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, got bool")
+    try:
+        n = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+    if not low <= n <= high:
+        raise ValueError(f"{name} must be between {low} and {high}, got {n}")
+    return n
+
+
+def as_bool(name: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def one_of(name: str, value: object, options: Iterable[object]) -> None:
+    options = tuple(options)
+    if not any(value is o or (isinstance(value, str) and value == o) for o in options):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+
+
+# What a seed comes from has a key domain of its own, so that 3 and SeedSequence(3) do not collide.
+_INT, _SEQUENCE, _GENERATOR, _SYSTEM = range(4)
+
+
+def check_seed(seed: object) -> None:
+    if seed is None or isinstance(seed, np.random.SeedSequence | np.random.Generator):
+        return
+    if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be an int, a SeedSequence, a Generator or None, got {type(seed).__name__}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+
+
+def as_key(seed: Seed, call: int) -> int:
+    """64 bits of key from a seed and the number of the call."""
+    if type(seed) is int and 0 <= seed < 2**64:
+        return _core.key(seed, call, _INT)
+    check_seed(seed)
+    if seed is None:
+        return _core.key(int.from_bytes(os.urandom(8), "little"), 0, _SYSTEM)
+    if isinstance(seed, np.random.Generator):
+        return _core.key(int(seed.integers(2**64, dtype=np.uint64)), 0, _GENERATOR)
+    if isinstance(seed, int | np.integer):
+        if int(seed) < 2**64:
+            return _core.key(int(seed), call, _INT)
+        seed = np.random.SeedSequence(int(seed))
+    return _core.key(int(seed.generate_state(1, np.uint64)[0]), call, _SEQUENCE)

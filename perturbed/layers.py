@@ -1,0 +1,383 @@
+"""Perturbed: a solver made differentiable."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, one_of
+from ._run import BASELINES, SAMPLERS, Draw, Problem, start
+from ._values import _show
+from .estimators import ESTIMATES, Estimate, available
+from .noise import Noise, NoiseBase, as_noise
+from .solvers import Solver
+
+Pullback = Callable[[ArrayLike], Real]
+
+_DEFAULTS = {"noise": "normal", "epsilon": 1.0, "samples": 100, "estimator": "auto", "sampler": "auto",
+             "baseline": "auto", "seed": None}  # fmt: skip
+
+
+class Perturbed:
+    """The perturbed maximizer y_eps(theta) = E y*(theta + epsilon Z) of a solver, with its derivatives.
+
+    Estimates are unbiased; exact where a closed form exists.
+
+    Parameters
+    ----------
+    solver : Solver
+        What is perturbed.
+    noise : {"normal", "gumbel", "laplace", "logistic"} or noise object, default "normal"
+        Distribution of Z.
+    epsilon : float or array_like, broadcasts to the batch, default 1
+        Width of the noise, > 0, in the unit of theta.
+    samples : int, default 100
+        Draws M of each row.
+    estimator : {"auto", "exact", "score"}, default "auto"
+        How derivatives are estimated; "auto" takes the best that solver and noise allow.
+    sampler : {"auto", "iid", "antithetic"}, default "auto"
+        How draws depend on each other; antithetic draws come in mirrored pairs (M even). "auto" is "iid".
+    baseline : {"auto", "loo", "solution", "hybrid"} or None, default "auto"
+        What the score estimator subtracts from y*, with no bias: nothing; the mean of the other draws; y*(theta), one more
+        solve; the mean of both. "auto" is "hybrid".
+    seed : int, SeedSequence, Generator or None
+        With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate). Without
+        one the operating system gives one for each call.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an option that does not exist for this solver and noise.
+
+    Notes
+    -----
+    The same seed gives the same bits for any number of threads, any split of the batch (``row_offset=``), any instruction
+    set and any memory limit.
+
+    References
+    ----------
+    Berthet et al., "Learning with differentiable perturbed optimizers", NeurIPS 2020, equations 2 to 5.
+
+    Examples
+    --------
+    >>> import perturbed as pt
+    >>> layer = pt.Perturbed(pt.Ranking(), epsilon=.5, samples=1000, seed=0)
+    >>> y, pullback = layer.vjp([.2, 1.5, -.3])
+    >>> y.shape, pullback([1., 0., 0.]).shape
+    ((3,), (3,))
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        *,
+        noise: str | NoiseBase = "normal",
+        epsilon: ArrayLike = 1.0,
+        samples: int = 100,
+        estimator: Literal["auto", "exact", "score"] = "auto",
+        sampler: Literal["auto", "iid", "antithetic"] = "auto",
+        baseline: Literal["auto", "loo", "solution", "hybrid"] | None = "auto",
+        seed: Seed = None,
+    ) -> None:
+        if not isinstance(solver, Solver):
+            raise TypeError(f"solver must be a solver such as pt.Argmax(), got {solver!r}")
+        check_epsilon(epsilon)
+        check_seed(seed)
+        self._solver, self._noise = solver, as_noise(noise)
+        self._epsilon = epsilon if isinstance(epsilon, float) else _frozen(epsilon)
+        self._samples = as_int("samples", samples, 1, 2**32 - 1)
+        self._options: dict[str, Any] = {"estimator": estimator, "sampler": sampler, "baseline": baseline}
+        self._method = self._pick_estimator(estimator)
+        self._sampler = self._pick_sampler(sampler)
+        self._baseline = self._pick_baseline(baseline)
+        self._seed = copy.deepcopy(seed) if isinstance(seed, np.random.SeedSequence) else seed
+        self._calls = 0
+        self._lock = threading.Lock()
+
+    # ---- options ----
+
+    def _pick_estimator(self, estimator: str) -> str:
+        names = available(self._solver, self._noise)
+        if estimator == "auto":
+            return names[0]
+        if estimator not in names or not isinstance(estimator, str):
+            known = ", ".join(map(repr, ["auto", *names]))
+            raise ValueError(
+                f"estimator must be one of {known} for {self._solver!r} and {self._noise!r}, got {estimator!r}"
+            )
+        return estimator
+
+    def _pick_sampler(self, sampler: str) -> int:
+        one_of("sampler", sampler, ("auto", *SAMPLERS))
+        if sampler == "antithetic":
+            if not self._noise._mirrors:
+                raise ValueError(f"sampler must be 'iid' for {self._noise!r}, got 'antithetic'")
+            if self._samples % 2:
+                raise ValueError(f"samples must be even for the antithetic sampler, got {self._samples}")
+        return SAMPLERS["iid" if sampler == "auto" else sampler]
+
+    def _pick_baseline(self, baseline: str | None) -> int:
+        one_of("baseline", baseline, ("auto", *BASELINES))
+        if baseline == "auto":
+            baseline = self._solver._default_baseline
+        needed = 4 if self._sampler == SAMPLERS["antithetic"] else 2
+        if baseline == "loo" and self._samples < needed:
+            raise ValueError(f"samples must be at least {needed} for baseline 'loo', got {self._samples}")
+        return BASELINES[baseline]
+
+    @property
+    def solver(self) -> Solver:
+        """The solver that is perturbed."""
+        return self._solver
+
+    @property
+    def noise(self) -> NoiseBase:
+        """The distribution of Z."""
+        return self._noise
+
+    @property
+    def epsilon(self) -> Any:
+        """Width of the noise."""
+        return self._epsilon
+
+    @property
+    def samples(self) -> int:
+        """Draws of each row."""
+        return self._samples
+
+    @property
+    def estimator(self) -> str:
+        """The estimator in use: "auto" resolved."""
+        return self._method
+
+    def __repr__(self) -> str:
+        given = {"noise": self._noise, "epsilon": self._epsilon, "samples": self._samples, **self._options}
+        given["seed"] = self._seed
+        shown = []
+        for name, value in given.items():
+            default = as_noise("normal") if name == "noise" else _DEFAULTS[name]
+            if isinstance(value, np.ndarray) or type(value) is not type(default) or value != default:
+                shown.append(f", {name}={_show(value)}")
+        return f"Perturbed({self._solver!r}{''.join(shown)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    # ---- a call ----
+
+    def _key(self, seed: Seed) -> int:
+        """The key of this call: of the seed given, else of the layer's own, whose count goes on."""
+        if seed is not None:
+            return as_key(seed, 0)
+        if self._seed is None:
+            return as_key(None, 0)
+        with self._lock:
+            call = self._calls
+            self._calls += 1
+            return as_key(self._seed, call)
+
+    def _prepare(
+        self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int, instance: dict[str, Any],
+        samples: int | None = None,
+    ) -> tuple[Problem, Draw]:  # fmt: skip
+        """Everything about a call, checked; the layer's count goes on only when the rest is right."""
+        solver, noise = self._solver, self._noise
+        if seed is not None:
+            check_seed(seed)
+        draw = Draw(
+            None,
+            (),
+            0,
+            row_offset
+            if type(row_offset) is int and 0 <= row_offset < 2**62
+            else as_int("row_offset", row_offset, 0, 2**62),
+            self._samples if samples is None else samples,
+            self._sampler if samples is None else 0,
+            self._baseline,
+        )
+        if solver._core_name == "oracle":
+            return self._prepare_oracle(theta, epsilon, seed, draw, instance)
+        problem = solver._problem(theta, instance)
+        self._finish(draw, problem.batch, problem.item, problem.theta.dtype, epsilon, seed)
+        return problem, draw
+
+    def _prepare_oracle(
+        self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, draw: Draw, instance: dict[str, Any]
+    ) -> tuple[Problem, Draw]:
+        """An oracle needs the noise before the problem is known: its first answer tells the shape of a solution."""
+        from ._checks import as_theta
+
+        array = as_theta(theta, self._solver._item_ndim)
+        split = array.ndim - self._solver._item_ndim
+        self._finish(draw, array.shape[:split], array.shape[split:], array.dtype, epsilon, seed)
+        return self._solver._problem(array, instance, draw), draw
+
+    def _finish(
+        self, draw: Draw, batch: tuple[int, ...], item: tuple[int, ...], dtype: np.dtype[Any],
+        epsilon: ArrayLike | None, seed: Seed,
+    ) -> None:  # fmt: skip
+        noise = self._noise
+        draw.epsilon = as_epsilon(self._epsilon if epsilon is None else epsilon, batch, dtype)
+        draw.noise = noise._spec(item)
+        if not noise._additive and len(draw.epsilon):
+            widths = draw.noise[5]
+            noise._check_width(float(draw.epsilon.max()) * (1.0 if widths is None else float(widths.max())))
+        draw.key = self._key(seed)
+        if isinstance(noise, Noise):
+            draw.noise = _bind_sample(noise, draw, item, dtype)
+
+    def _estimate(
+        self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int, instance: dict[str, Any],
+        value: bool,
+    ) -> Estimate:  # fmt: skip
+        problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance)
+        result: Estimate = ESTIMATES[self._method](self._solver, self._noise, problem, draw, value=value)
+        return result
+
+    # ---- what users call ----
+
+    def __call__(
+        self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
+        **instance: Any,
+    ) -> Real:  # fmt: skip
+        """The perturbed maximizer y_eps.
+
+        Parameters
+        ----------
+        theta : array_like, shape (*batch, *item)
+            Scores, to be maximised: pass costs negated. float32 and float64 compute in their own precision.
+        epsilon : float or array_like, broadcasts to the batch, optional
+            Instead of the layer's.
+        seed : int, SeedSequence, Generator, optional
+            Makes this call number 0 of that seed, whatever came before.
+        row_offset : int, default 0
+            Flat index of theta's first row in a larger batch: a batch equals its parts, each with its own offset.
+        **instance
+            Instance arguments of the solver.
+
+        Returns
+        -------
+        ndarray, shape (*batch, *solution)
+            In theta's dtype.
+        """
+        return self._estimate(theta, epsilon, seed, row_offset, instance, False).y
+
+    def value(
+        self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
+        **instance: Any,
+    ) -> Real:  # fmt: skip
+        """The perturbed maximum F_eps, shape (*batch,), in the unit of theta. Parameters as for a call."""
+        self._need_value()
+        return self._estimate(theta, epsilon, seed, row_offset, instance, True).value
+
+    def value_and_grad(
+        self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
+        **instance: Any,
+    ) -> tuple[Real, Real]:  # fmt: skip
+        """The perturbed maximum and its gradient, shapes (*batch,) and like theta. Parameters as for a call.
+
+        The gradient is y_eps for linear oracles (``Ranking(descending=True)``: -y_eps); where costs are clipped, or noise
+        is multiplicative, it is E[w y*], w the derivative of the noisy cost.
+        """
+        self._need_value()
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True)
+        return estimate.value, estimate.value_grad()
+
+    def vjp(
+        self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
+        **instance: Any,
+    ) -> tuple[Real, Pullback]:  # fmt: skip
+        """y_eps, and the pullback g -> J^T g. Parameters as for a call.
+
+        Returns
+        -------
+        y : ndarray, shape (*batch, *solution)
+        pullback : callable
+            ``pullback(g)``, g like y, gives the gradient, like theta. It can be called again and is safe in threads.
+        """
+        self._need_score()
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
+        return estimate.y, estimate.vjp
+
+    def jvp(
+        self, theta: ArrayLike, tangent: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None,
+        row_offset: int = 0, **instance: Any,
+    ) -> tuple[Real, Real]:  # fmt: skip
+        """y_eps and J t for a tangent t like theta. Parameters as for a call."""
+        self._need_score()
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
+        return estimate.y, estimate.jvp(tangent)
+
+    def jacobian(
+        self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
+        **instance: Any,
+    ) -> Real:  # fmt: skip
+        """J = d y_eps / d theta, shape (*batch, *solution, *item). Parameters as for a call."""
+        self._need_score()
+        return self._estimate(theta, epsilon, seed, row_offset, instance, False).jacobian()
+
+    def sample(
+        self, theta: ArrayLike, n: int, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
+        **instance: Any,
+    ) -> Real:  # fmt: skip
+        """Solutions of n independent draws: the perturbed model p_theta. Other parameters as for a call.
+
+        Parameters
+        ----------
+        n : int
+            How many, >= 1.
+
+        Returns
+        -------
+        ndarray, shape (*batch, n, *solution)
+        """
+        count = as_int("n", n, 1, 2**32 - 1)
+        problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, count)
+        run = start(problem, draw)
+        y = run.solutions(0, len(draw.epsilon), 0, count)  # type: ignore[arg-type]
+        return y.reshape(*problem.batch, count, *problem.solution)
+
+    def estimate(
+        self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
+        **instance: Any,
+    ) -> Estimate:  # fmt: skip
+        """All of the above, with standard errors, from one set of solves. Parameters as for a call."""
+        return self._estimate(theta, epsilon, seed, row_offset, instance, True)
+
+    def _need_value(self) -> None:
+        self._solver._need_linear("value")
+        if not self._noise._has_value:
+            raise ValueError(f"value needs noise with a mean, and {self._noise!r} has none")
+
+    def _need_score(self) -> None:
+        if not self._noise._has_score:
+            raise ValueError(f"derivatives need noise with a score, and {self._noise!r} has none: forward only")
+
+
+def _frozen(epsilon: ArrayLike) -> Any:
+    array = np.array(epsilon, dtype=np.float64)
+    if array.ndim == 0:
+        return float(array)
+    array.flags.writeable = False
+    return array
+
+
+def _bind_sample(noise: Noise, draw: Draw, item: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """The user's noise, asked by row."""
+    shape, key, offset = (draw.samples, *item), draw.key, draw.row_offset
+
+    def sample(row: int) -> tuple[Real, Real | None]:
+        return noise._draw(key, row + offset, shape, dtype)
+
+    return (*draw.noise[:6], sample, draw.noise[7])

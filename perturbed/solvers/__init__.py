@@ -1,0 +1,11 @@
+"""Solvers: small frozen objects, one a file."""
+
+from ._base import Solver
+from .argmax import Argmax
+from .grid_path import GridPath
+from .oracle import Oracle
+from .permutation import Permutation
+from .ranking import Ranking
+from .top_k import TopK
+
+__all__ = ["Argmax", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK"]

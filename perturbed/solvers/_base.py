@@ -1,0 +1,150 @@
+"""What every solver shares: a noise-free call, its value, its objective, its instance arguments."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._checks import Real, as_array, as_like, as_mask, as_theta, broadcast
+from .._run import PLAIN, Draw, Problem, start
+from .._values import Frozen
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Solver(Frozen):
+    """A solver y*(theta) = argmax over a finite set Y of <y, theta>. Base class of all solvers."""
+
+    _core_name: ClassVar[str] = ""
+    _item_ndim: ClassVar[int] = 1
+    _instance: ClassVar[tuple[str, ...]] = ()
+    _linear: ClassVar[bool] = True
+    _sign: ClassVar[float] = 1.0  # -1: maximises -<y, theta>
+    _clipped: ClassVar[bool] = False
+    _homogeneous: ClassVar[bool] = True  # y*(c theta) = y*(theta) for c > 0
+    _default_baseline: ClassVar[str] = "hybrid"
+
+    # ---- what a solver says about itself ----
+
+    def _ints(self, item: tuple[int, ...]) -> tuple[int, ...]:
+        """Options for the core."""
+        return ()
+
+    def _solution_shape(self, item: tuple[int, ...]) -> tuple[int, ...]:
+        return item
+
+    def _arrays(self, theta: Real, rows: int, instance: dict[str, Any]) -> tuple[NDArray[Any] | None, ...]:
+        """Instance arrays for the core; may write -inf into theta, which is private."""
+        if instance.get("mask") is not None:
+            theta[~as_mask(instance["mask"], theta.shape)] = -np.inf
+        return ()
+
+    # ---- what users call ----
+
+    def __call__(self, theta: ArrayLike, **instance: Any) -> Real:
+        """Solve a batch exactly, with no noise.
+
+        Parameters
+        ----------
+        theta : array_like, shape (*batch, *item)
+            Scores, to be maximised: pass costs negated.
+        **instance
+            Instance arguments of this solver, one for each row or broadcast.
+
+        Returns
+        -------
+        ndarray, shape (*batch, *solution)
+            The maximiser, in theta's dtype.
+        """
+        problem = self._problem(theta, instance)
+        y = start(problem, PLAIN).forward(False, False, None)[0]
+        return y.reshape(problem.batch + problem.solution)
+
+    def value(self, theta: ArrayLike, **instance: Any) -> Real:
+        """Maximum over y of the objective.
+
+        Parameters
+        ----------
+        theta : array_like, shape (*batch, *item)
+            Scores.
+        **instance
+            Instance arguments of this solver.
+
+        Returns
+        -------
+        ndarray, shape (*batch,)
+            In the unit of theta.
+        """
+        self._need_linear("value")
+        problem = self._problem(theta, instance)
+        value = start(problem, PLAIN).forward(True, False, None)[1]
+        return problem.per_row(value)
+
+    def objective(self, theta: ArrayLike, y: ArrayLike, **instance: Any) -> Real:
+        """Objective of a given solution.
+
+        Parameters
+        ----------
+        theta : array_like, shape (*batch, *item)
+            Scores.
+        y : array_like, shape (*batch, *item)
+            Solutions; -inf results where one uses what theta forbids.
+        **instance
+            Instance arguments of this solver.
+
+        Returns
+        -------
+        ndarray, shape (*batch,)
+            <y, theta> in the unit of theta.
+        """
+        self._need_linear("objective")
+        problem = self._problem(theta, instance)
+        given = as_like("y", y, problem.theta.shape, problem.theta.dtype)
+        return problem.per_row(start(problem, PLAIN).objective(given))
+
+    # ---- inside ----
+
+    def _need_linear(self, what: str) -> None:
+        if not self._linear:
+            raise ValueError(f"{what} needs a linear oracle, and {self!r} is none")
+
+    def _check_instance(self, instance: dict[str, Any]) -> None:
+        for name in instance:
+            if name not in self._instance:
+                known = ", ".join(self._instance) or "none"
+                raise TypeError(f"{name} is no instance argument of {type(self).__name__} (it has: {known})")
+
+    def _problem(self, theta: ArrayLike, instance: dict[str, Any], draw: Draw = PLAIN) -> Problem:
+        """Theta and instance arguments, checked and laid out for the core."""
+        if instance:
+            self._check_instance(instance)
+        array = as_theta(theta, self._item_ndim)
+        split = array.ndim - self._item_ndim
+        batch, item = array.shape[:split], array.shape[split:]
+        rows = math.prod(batch)
+        arrays = self._arrays(array, rows, instance)
+        return Problem(self._core_name, self._ints(item), arrays, array, batch, item, self._solution_shape(item))
+
+
+def per_row_ints(name: str, values: object, batch: tuple[int, ...], trailing: tuple[int, ...]) -> NDArray[np.int64]:
+    """Integers, one entry of shape `trailing` a row or one for all: (rows or 1, *trailing)."""
+    array = as_array(name, values)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    if array.shape == trailing:
+        return np.array(array, dtype=np.int64, order="C").reshape(1, *trailing)
+    return np.array(broadcast(name, array, batch + trailing), dtype=np.int64, order="C").reshape(-1, *trailing)
+
+
+def decode(name: str, y: object, item_ndim: int) -> tuple[NDArray[Any], bool]:
+    """Solutions of a decoder as (rows, *item), and whether it was one alone."""
+    array = as_array(name, y)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real, got {array.dtype}")
+    if array.ndim < item_ndim:
+        raise ValueError(f"{name} must have at least {item_ndim} dimensions, got {array.ndim}")
+    split = array.ndim - item_ndim
+    return array.reshape(-1, *array.shape[split:]), split == 0

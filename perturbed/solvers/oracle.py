@@ -1,0 +1,193 @@
+"""The user's own solver or function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._checks import Real, as_array, as_bool, as_int, as_theta
+from .._run import PLAIN, Draw, Problem, start
+from ._base import Solver
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Oracle(Solver):
+    """Any function of one array as a solver. A linear one maximises <y, theta>: negate costs inside or outside `fn`.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(item, **keywords)`` gives the solution of one item, or ``fn(stack, **keywords)`` those of the whole stack
+        (M, *item) when `batched`. Each solution has the same shape; it is converted to theta's dtype. Keywords of the
+        call go to `fn`, each cut to its row's entry (an array or a sequence with one entry a row).
+    item_ndim : int, default 1
+        Dimensions of an item; those before are batch.
+    batched : bool, default False
+        `fn` takes all draws of a row together.
+    linear : bool, default True
+        `fn` maximises <y, theta> over a finite set and y is shaped like theta: value and losses exist. Otherwise any
+        function is made differentiable by smoothing, a renderer, a simulator, a controller; no value, no loss.
+
+    Raises
+    ------
+    Exception
+        What `fn` raises comes back as itself, with a note of the row and draw.
+
+    Notes
+    -----
+    `fn` is called in one thread, in order of rows and draws. Ties are broken as `fn` breaks them. As picklable and
+    hashable as `fn`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import perturbed as pt
+    >>> sign = pt.Oracle(np.sign, linear=False)
+    >>> sign([.2, -1.5])
+    array([ 1., -1.])
+    """
+
+    fn: Callable[..., Any]
+    item_ndim: int = 1
+    _: KW_ONLY
+    batched: bool = False
+    linear: bool = True
+
+    _core_name: ClassVar[str] = "oracle"
+    _homogeneous: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise TypeError(f"fn must be callable, got {type(self.fn).__name__}")
+        object.__setattr__(self, "item_ndim", as_int("item_ndim", self.item_ndim, 0, 32))
+        object.__setattr__(self, "batched", as_bool("batched", self.batched))
+        object.__setattr__(self, "linear", as_bool("linear", self.linear))
+
+    @property
+    def _item_ndim(self) -> int:  # type: ignore[override]
+        return self.item_ndim
+
+    @property
+    def _linear(self) -> bool:  # type: ignore[override]
+        return self.linear
+
+    def _problem(self, theta: ArrayLike, instance: dict[str, Any], draw: Draw = PLAIN) -> Problem:
+        array = as_theta(theta, self.item_ndim)
+        split = array.ndim - self.item_ndim
+        batch, item = array.shape[:split], array.shape[split:]
+        call = _Call(self, batch, array.dtype, _cut(instance, batch))
+        if math.prod(batch):
+            call.learn_shape(array.reshape(-1, *item), item, draw)
+        else:
+            call.solution = item
+        if self.linear and call.solution != item:
+            raise ValueError(f"fn must return theta's shape {item} for a linear oracle, got {call.solution}")
+        ints = (int(self.linear), math.prod(call.solution))
+        return Problem("oracle", ints, (), array, batch, item, call.solution, call)
+
+
+def _cut(instance: dict[str, Any], batch: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Keywords of each row."""
+    rows = math.prod(batch)
+    if not batch or not instance:
+        return [instance] * rows
+    flat: dict[str, Any] = {}
+    for name, value in instance.items():
+        if isinstance(value, np.ndarray) and value.shape[: len(batch)] == batch:
+            flat[name] = value.reshape(rows, *value.shape[len(batch) :])
+        elif len(batch) == 1 and isinstance(value, list | tuple) and len(value) == rows:
+            flat[name] = value
+        else:
+            got = np.shape(value) if isinstance(value, np.ndarray) else f"{type(value).__name__} of {_length(value)}"
+            raise ValueError(f"{name} must have one entry for each row of the batch {batch}, got {got}")
+    return [{name: value[row] for name, value in flat.items()} for row in range(rows)]
+
+
+def _length(value: object) -> str:
+    return f"length {len(value)}" if hasattr(value, "__len__") else "no length"
+
+
+class _Call:
+    """One call's bridge between the core and fn. Answers already had are used again, so fn is never asked twice."""
+
+    def __init__(
+        self, oracle: Oracle, batch: tuple[int, ...], dtype: np.dtype[Any], keywords: list[dict[str, Any]]
+    ) -> None:
+        self.oracle, self.batch, self.dtype, self.keywords = oracle, batch, dtype, keywords
+        self.solution: tuple[int, ...] = ()
+        self.known: dict[int, Real] = {}  # first answers of row 0: by number of the first draw
+
+    def learn_shape(self, rows: Real, item: tuple[int, ...], draw: Draw) -> None:
+        """Ask for the first draw (all draws of the first row, when batched): only fn knows the shape of a solution."""
+        count = draw.samples if self.oracle.batched else 1
+        probe = Problem("oracle", (0, 1), (), rows[:1], (1,), item, (), lambda *_: None)
+        first = Draw(None if draw.epsilon is None else draw.epsilon[:1], *_rest(draw))
+        run = start(probe, first)
+        items = run.perturb(0, 1, 0, count).reshape(count, *item)
+        where = -1 if draw.epsilon is None else 0
+        answer = self._ask(0, where, items, None)
+        self.solution = answer.shape[1:]
+        self.known[where] = answer
+
+    def __call__(self, row: int, first: int, items: Real) -> Real:
+        """Solutions of a stack of items of one row, as (draws, size)."""
+        known = self.known.pop(first, None) if row == 0 else None
+        if known is None:
+            answer = self._ask(row, first, items, self.solution)
+        elif len(known) >= len(items):
+            answer = known[: len(items)]
+            if len(known) > len(items):
+                self.known[first + len(items)] = known[len(items) :]
+        else:
+            rest = self._ask(row, first + len(known), items[len(known) :], self.solution)
+            answer = np.concatenate([known, rest])
+        return np.ascontiguousarray(answer).reshape(len(items), -1)
+
+    def _ask(self, row: int, first: int, items: Real, solution: tuple[int, ...] | None) -> Real:
+        keywords = self.keywords[row]
+        if self.oracle.batched:
+            answer = self._call(row, first, len(items), items, keywords)
+            if answer.ndim < 1 or len(answer) != len(items):
+                raise ValueError(f"fn must return {len(items)} solutions for a stack of as many, got {answer.shape}")
+            answers = [answer]
+        else:
+            answers = []
+            for m, item in enumerate(items):
+                answer = self._call(row, first + m if first >= 0 else -1, 1, item, keywords)[None]
+                if answers and answer.shape != answers[0].shape:
+                    raise ValueError(
+                        f"fn must return one shape for all items, got {answers[0].shape[1:]} and {answer.shape[1:]}"
+                    )
+                answers.append(answer)
+        result = np.concatenate(answers).astype(self.dtype, copy=False)
+        if solution is not None and result.shape[1:] != solution:
+            raise ValueError(f"fn must return one shape for all items, got {solution} and {result.shape[1:]}")
+        if not np.isfinite(result).all():
+            raise ValueError(f"fn must return finite numbers, got {result[~np.isfinite(result)].flat[0]} in row {row}")
+        return result
+
+    def _call(self, row: int, first: int, count: int, items: Real, keywords: dict[str, Any]) -> NDArray[Any]:
+        try:
+            answer = as_array("the result of fn", self.oracle.fn(items, **keywords))
+        except Exception as error:
+            which = (
+                "with no noise"
+                if first < 0
+                else f"sample {first}"
+                if count == 1
+                else f"samples {first} to {first + count - 1}"
+            )
+            error.add_note(f"raised by fn for row {row}, {which}")
+            raise
+        if answer.dtype.kind not in "fiub":
+            raise TypeError(f"fn must return real numbers, got {answer.dtype}")
+        return answer
+
+
+def _rest(draw: Draw) -> tuple[Any, ...]:
+    return (draw.noise, draw.key, draw.row_offset, draw.samples, draw.sampler, draw.baseline)
