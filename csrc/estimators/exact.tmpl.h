@@ -168,12 +168,10 @@ static void PT_NAME(exact)(const pt_job *job, int64_t row, void *y, double *valu
         cotangent[j] = race.theta[j] > -PT_INFINITY ? (double)((const PT_REAL *)g)[j] : 0;
     if (job->noise.kind == PT_GUMBEL)
         PT_NAME(exact_gumbel)
-        (&race, job->noise.shift, g ? cotangent : NULL, y ? sum_y : NULL, &sum_value,
-         product ? sum_product : NULL, sum_jac);
-    else
-        PT_NAME(exact_normal)
-        (&race, g ? cotangent : NULL, y ? sum_y : NULL, &sum_value, product ? sum_product : NULL,
-         sum_jac);
+    (&race, job->noise.shift, g ? cotangent : NULL, y ? sum_y : NULL, &sum_value,
+     product ? sum_product : NULL, sum_jac);
+    else PT_NAME(exact_normal)(&race, g ? cotangent : NULL, y ? sum_y : NULL, &sum_value,
+                               product ? sum_product : NULL, sum_jac);
     PT_NAME(store)(sum_y, job->n, y);
     PT_NAME(store)(sum_product, job->n, product);
     PT_NAME(store)(sum_jac, job->n * job->n, jac);

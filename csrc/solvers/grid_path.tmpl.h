@@ -1,5 +1,4 @@
 /* grid_path: heaviest path across an h x w grid of node scores (4 or 8 neighbours), costs clipped at 0.
- *
  *   ints       {neighbors}: 4 or 8
  *   arrays     const int64_t*: the source [0] and the target [1] of each row, as cells r * w + c
  *   code       bit v is set if the path visits cell v; both ends included, source = target is the one cell
@@ -15,9 +14,8 @@
  * from the target back, the first predecessor in the order up, left, right, down, up-left, up-right, down-left,
  * down-right. Tight paths exist: a tree of Dijkstra's algorithm is made of tight steps.
  * A breadth-first search from the target back over tight steps, predecessors in that order, finds it: its queue holds
- * the cells of a level in the order of their first shortest paths, so a cell is reached by its first one. In other
- * words, with H[v] the fewest tight steps from the source, it goes from v to the first tight u with H[u] = H[v] - 1,
- * and to the only tight u where there is one. It sees each cell once, so zero costs are no danger.
+ * the cells of a level in the order of their first shortest paths, so a cell is reached by its first one. With H[v] the
+ * fewest tight steps from the source, that path goes from v to the first tight u with H[u] = H[v] - 1.
  * The answer has no chord: were v_i and v_j neighbours with j > i + 1, then D[v_i] <= D[v_(j-1)] and (1) would make
  * v_i tight for v_j, so j = H[v_j] <= i + 1. So the set of visited cells and its ends give the order of the cells. */
 #ifndef PT_REAL
@@ -25,13 +23,12 @@
 #endif
 #include <assert.h>
 
-#define GRID_PASSES                                                                                \
-    128 /* over the grid (or as much in parts) before Dijkstra takes over: what that may cost */
+#define GRID_PASSES 128   /* over the grid, or as much work in parts, before Dijkstra takes over */
 #define GRID_POLL 1000000 /* relaxations between two questions to group->stop */
 #define GRID_BLOCK 4      /* cells of one vector loop */
 
 typedef struct {
-    int32_t first, end; /* columns first <= j < end */
+    int32_t first, end; /* columns first <= j < end; may stick out of the grid */
 } PT_NAME(grid_span);
 
 /* The grid and the scratch of one call. Cell (r, c) is v = r * w + c, and p = (r + 1) * pitch + c + 1 in arrays with a
@@ -42,14 +39,14 @@ typedef struct {
     int64_t step[8];            /* to a neighbour, in p */
     int64_t end[2][PT_LANES];   /* p of the source and the target of each lane */
     const pt_group *group;
-    const PT_REAL *theta;        /* h * w x PT_LANES */
-    PT_REAL *dist;               /* cells x PT_LANES: D or more; inf on the border */
-    PT_REAL *key;                /* h * w: costs in the heap */
-    int32_t *cell;               /* cells: p in the heap or in a queue */
-    int32_t *mark;               /* cells: where a search has been */
-    PT_NAME(grid_span) * due[2]; /* h + 2 each, row r at r + 1: where row r - 1 [0], r + 1 [1] */
-                                 /* has changed since row r was relaxed from it */
-    int64_t work;                /* relaxations since the last poll */
+    const PT_REAL *theta; /* h * w x PT_LANES */
+    PT_REAL *dist;        /* cells x PT_LANES: D or more; inf on the border */
+    PT_REAL *key;         /* h * w: costs in the heap */
+    int32_t *cell;        /* cells: p in the heap or in a queue */
+    int32_t *mark;        /* cells: where a search has been */
+    PT_NAME(grid_span) *
+        due[2];   /* h + 2 each; r + 1: what row r is to be relaxed from above, below */
+    int64_t work; /* relaxations since the last poll */
 } PT_NAME(grid);
 
 /* -c: to subtract it is to add the cost. */
@@ -105,8 +102,7 @@ static void PT_NAME(grid_open)(const pt_problem *p, const pt_group *group, void 
 
 /* Count relaxations. Not 0: the caller is to stop. */
 static inline int PT_NAME(grid_stop)(PT_NAME(grid) * g, int64_t count) {
-    g->work += count;
-    if (g->work < GRID_POLL)
+    if ((g->work += count) < GRID_POLL)
         return 0;
     g->work = 0;
     return g->group->stop && g->group->stop(g->group->stop_ctx);
@@ -132,12 +128,10 @@ static inline PT_SBITS PT_NAME(grid_across)(PT_REAL *restrict d, const PT_REAL *
  * left to right (side = -1) or right to left (1).   d, theta [the row, at column 0] */
 static inline PT_SBITS PT_NAME(grid_chain)(PT_REAL *d, const PT_REAL *restrict theta, int64_t j,
                                            int64_t last, int block, int side) {
+    const int64_t start = (j < 0 ? 0 : j < last ? j : last) * PT_LANES;
     PT_SBITS any = 0;
-    j = j < 0 ? 0 : j < last ? j : last;
-    d += j * PT_LANES;
-    theta += j * PT_LANES;
     for (int64_t i = 0; i < block * PT_LANES; i++) {
-        const int64_t k = side < 0 ? i : block * PT_LANES - 1 - i;
+        const int64_t k = start + (side < 0 ? i : block * PT_LANES - 1 - i);
         const PT_REAL x = d[k + side * PT_LANES] - PT_NAME(grid_gain)(theta[k]), old = d[k];
         any |= x < old;
         d[k] = x < old ? x : old;
@@ -163,11 +157,9 @@ static inline void PT_NAME(grid_along)(PT_NAME(grid) * g, int64_t r, int64_t fir
         more = PT_NAME(grid_chain)(d, theta, right, last, block, -1);
     for (more = 1; more && left > -block; left -= block)
         more = PT_NAME(grid_chain)(d, theta, left, last, block, 1);
-    left = left > -block ? left + block : 0;
-    right = right < g->w ? right : g->w;
     for (int i = 0; i < 2; i++) {
         PT_NAME(grid_span) *due = &g->due[i][i ? r : r + 2];
-        due->first = left < due->first ? (int32_t)left : due->first;
+        due->first = left + block < due->first ? (int32_t)(left + block) : due->first;
         due->end = right > due->end ? (int32_t)right : due->end;
     }
 }
@@ -245,9 +237,9 @@ static void PT_NAME(grid_pop)(PT_NAME(grid) * g, int64_t size) {
 static void PT_NAME(grid_walls)(PT_NAME(grid) * g, const PT_REAL *theta, int64_t stride) {
     for (int64_t p = 0; p < g->cells; p++)
         g->mark[p] = 1;
-    for (int64_t r = 0, v = 0; r < g->h; r++)
-        for (int64_t c = 0; c < g->w; c++, v++)
-            g->mark[v + r + g->pitch + 1] = theta[v * stride] == -PT_INFINITY;
+    for (int64_t v = 0; v < g->h * g->w; v++)
+        g->mark[v + (uint32_t)v / (uint32_t)g->w + g->pitch + 1] =
+            theta[v * stride] == -PT_INFINITY;
 }
 
 /* Dijkstra from scratch on one lane, for all cells not above the target. All steps into a cell cost the same, so the
@@ -255,13 +247,13 @@ static void PT_NAME(grid_walls)(PT_NAME(grid) * g, const PT_REAL *theta, int64_t
 static int PT_NAME(grid_dijkstra)(PT_NAME(grid) * g, int lane) {
     const int64_t source = g->end[0][lane], target = g->end[1][lane];
     PT_REAL *dist = g->dist + lane;
-    int64_t size = 0;
+    int64_t size = 0, stop = 0;
     PT_NAME(grid_walls)(g, g->theta + lane, PT_LANES);
     PT_NAME(grid_push)(g, size++, dist[source * PT_LANES], source);
     for (int64_t p = 0; p < g->cells; p++)
         dist[p * PT_LANES] = p == source ? g->key[0] : PT_INFINITY;
     g->mark[source] = 1;
-    while (size > 0 && g->key[0] <= dist[target * PT_LANES]) {
+    while (!stop && size > 0 && g->key[0] <= dist[target * PT_LANES]) {
         const PT_REAL d = g->key[0];
         const int64_t p = g->cell[0];
         PT_NAME(grid_pop)(g, size--);
@@ -273,15 +265,13 @@ static int PT_NAME(grid_dijkstra)(PT_NAME(grid) * g, int lane) {
             dist[u * PT_LANES] = d - PT_NAME(grid_gain_at)(g, u, lane);
             PT_NAME(grid_push)(g, size++, dist[u * PT_LANES], u);
         }
-        if (PT_NAME(grid_stop)(g, g->dirs))
-            return 1;
+        stop = PT_NAME(grid_stop)(g, g->dirs);
     }
-    return 0;
+    return stop != 0;
 }
 
-/* D of all lanes where it is not above the target's. The answer needs no more: a tight predecessor costs no more than
- * its cell, and a cell above the target is kept above it. So an improvement above the target's present cost need not
- * travel.   Not 0: stop. */
+/* D of all lanes where it is not above the target's; elsewhere dist stays above that. A tight predecessor costs no more
+ * than its cell: nothing else counts, and improvements above the target's present cost need not travel.   Not 0: stop. */
 static int PT_NAME(grid_costs)(PT_NAME(grid) * g) {
     int64_t budget = GRID_PASSES * g->h * g->w, done = 1;
     for (int64_t i = 0; i < g->cells * PT_LANES; i++)
@@ -308,8 +298,7 @@ static int PT_NAME(grid_trace)(PT_NAME(grid) * g, int lane, int32_t *code) {
     const PT_REAL *dist = g->dist + lane;
     const int64_t source = g->end[0][lane], target = g->end[1][lane];
     int64_t size = 1;
-    g->mark[target] = (int32_t)target;
-    g->cell[0] = (int32_t)target;
+    g->cell[0] = g->mark[target] = (int32_t)target;
     for (int64_t i = 0; g->mark[source] == 0; i++) {
         const int64_t p = g->cell[i];
         const PT_REAL d = dist[p * PT_LANES], gain = PT_NAME(grid_gain_at)(g, p, lane);
@@ -317,9 +306,8 @@ static int PT_NAME(grid_trace)(PT_NAME(grid) * g, int lane, int32_t *code) {
         /* Write always, count where it is so: a branch here would be hard to predict. */
         for (int k = 0; k < g->dirs; k++) {
             const int64_t u = p + g->step[k];
-            const int32_t seen = g->mark[u];
-            const int fresh = (seen == 0) & (dist[u * PT_LANES] - gain == d);
-            g->mark[u] = fresh ? (int32_t)p : seen;
+            const int fresh = (g->mark[u] == 0) & (dist[u * PT_LANES] - gain == d);
+            g->mark[u] = fresh ? (int32_t)p : g->mark[u];
             g->cell[size] = (int32_t)u;
             size += fresh;
         }
@@ -338,20 +326,17 @@ static pt_status PT_NAME(grid_prepare)(pt_problem *p, pt_error *err) {
         return pt_fail(err, PT_E_VALUE, -1, "neighbors must be 4 or 8");
     if (p->n_dims != 2 || p->dims[0] < 1 || p->dims[1] < 1)
         return pt_fail(err, PT_E_VALUE, -1, "theta must have items of shape (h, w) with h, w >= 1");
-    /* A cell with border fits int32, the scratch fits size_t. */
-    const int64_t h = p->dims[0], w = p->dims[1];
-    size_t bytes;
+    const long long h = p->dims[0], w = p->dims[1];
+    size_t bytes; /* of the scratch or more: p fits int32, and work_size size_t */
     if (h + 2 > INT32_MAX / 2 / (w + 1) || !pt_mul_size((h + 2) * (w + 2), 256, &bytes))
-        return pt_fail(err, PT_E_VALUE, -1, "theta has too many cells: %lld x %lld", (long long)h,
-                       (long long)w);
+        return pt_fail(err, PT_E_VALUE, -1, "theta has too many cells: %lld x %lld", h, w);
     p->y_size = p->n;
     p->code_len = (p->n + 31) / 32;
     p->code_kind = PT_CODE_BITS;
     p->lanes = PT_LANES;
     p->linear = p->clipped = 1;
     p->sign = 1;
-    p->code_step = p->top = 0;
-    p->no_neg_inf = p->serial = 0;
+    p->code_step = p->top = p->no_neg_inf = p->serial = 0;
     return PT_OK;
 }
 
