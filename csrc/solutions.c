@@ -208,14 +208,12 @@ static pt_status closed_row(void *ctx, int64_t row, int worker, pt_poll_fn stop,
     const closed *c = ctx;
     const pt_job *job = c->call->job;
     const int64_t n = job->n;
-    (void)stop, (void)stop_ctx;
-    c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
-                            c->value ? c->value + row : NULL,
-                            c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
-                            c->product ? real_place(job, c->product, row * n) : NULL,
-                            c->jac ? real_place(job, c->jac, row * n * n) : NULL,
-                            c->work + (size_t)worker * c->work_stride);
-    return PT_OK;
+    return c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
+                                   c->value ? c->value + row : NULL,
+                                   c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
+                                   c->product ? real_place(job, c->product, row * n) : NULL,
+                                   c->jac ? real_place(job, c->jac, row * n * n) : NULL,
+                                   c->work + (size_t)worker * c->work_stride, stop, stop_ctx);
 }
 
 pt_status pt_exact(pt_job *job, void *y, double *value, const void *g, void *product, void *jac,

@@ -22,12 +22,17 @@ def _uniform(noise: NoiseBase) -> bool:
     return bool((scale > 0).all() and (scale == scale.flat[0]).all()) if scale.size else True
 
 
+def _comparable(noise: NoiseBase) -> bool:
+    """Widths so alike that a quadrature resolves the narrowest in reasonable time."""
+    scale = np.asarray(noise.scale)
+    return not scale.size or bool(0 < scale.max() <= 64 * scale.min())
+
+
 def available(solver: Solver, noise: NoiseBase) -> list[str]:
     """Estimators that exist for this solver and noise, the best first."""
     names = ["score"]
     if isinstance(solver, Argmax):
-        positive = bool((np.asarray(noise.scale) > 0).all())
-        if (isinstance(noise, Normal) and positive) or (isinstance(noise, Gumbel) and _uniform(noise)):
+        if (isinstance(noise, Normal) and _comparable(noise)) or (isinstance(noise, Gumbel) and _uniform(noise)):
             names.insert(0, "exact")
     return names
 
