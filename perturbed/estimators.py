@@ -5,6 +5,7 @@ A new estimator is one subclass of `Estimate` here and its name in `available`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,6 +84,10 @@ class Estimate:
         assert self._draw.epsilon is not None
         return self._draw.epsilon
 
+    def _rows(self, items: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Something like theta as (rows, n), also where there are no rows."""
+        return items.reshape(len(self._epsilon()), math.prod(self._problem.item))
+
     def _need_value(self) -> None:
         self._solver._need_linear("value")
         if not self._noise._has_value:
@@ -112,8 +117,8 @@ class Estimate:
             return self._per_row(self._run.vjp_epsilon(cotangent))
         # y_eps depends on theta / epsilon alone: -<J^T g, theta> / epsilon
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
-        product = (self.vjp(g).astype(np.float64) * theta).reshape(len(self._epsilon()), -1)
-        return self._per_row(-_row_sums(product) / self._epsilon())
+        product = self.vjp(g).astype(np.float64) * theta
+        return self._per_row(-_row_sums(self._rows(product)) / self._epsilon())
 
     def atoms(self, i: int) -> tuple[Real, NDArray[np.float64]]:
         """Distinct solutions among the draws of one row.
@@ -130,7 +135,9 @@ class Estimate:
         weights : ndarray of float64, shape (K,)
             Shares of the draws.
         """
-        row = as_int("i", i, 0, max(len(self._epsilon()) - 1, 0))
+        if len(self._epsilon()) == 0:
+            raise ValueError(f"i must be the flat index of a row, and an empty batch has none, got {i!r}")
+        row = as_int("i", i, 0, len(self._epsilon()) - 1)
         counts: dict[bytes, int] = {}
         first: dict[bytes, Real] = {}
         for m in range(0, self._draw.samples, 64):
@@ -313,7 +320,7 @@ class ExactEstimate(Estimate):
     @property
     def value_epsilon(self) -> Real:
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
-        inner = _row_sums((self._y.astype(np.float64) * theta).reshape(len(self._epsilon()), -1))
+        inner = _row_sums(self._rows(self._y.astype(np.float64) * theta))
         value = self._values if self._values is not None else self._run.exact(False, True, None, False)[1]
         assert value is not None
         return self._per_row((value - inner) / self._epsilon())

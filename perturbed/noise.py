@@ -312,7 +312,8 @@ class Noise(NoiseBase):
         rng = np.random.Generator(np.random.Philox(key=np.array([key, row % 2**64], dtype=np.uint64)))
         z = _answer("sample", self.sample(rng, shape), shape)
         score = None if self.score is None else _answer("score", self.score(z), shape)
-        return np.ascontiguousarray(z, dtype), None if score is None else np.ascontiguousarray(score, dtype)
+        layout = ("C", "A")
+        return np.require(z, dtype, layout), None if score is None else np.require(score, dtype, layout)
 
 
 def _answer(name: str, x: object, shape: tuple[int, ...]) -> NDArray[Any]:
