@@ -33,11 +33,13 @@ def argmax_exact(theta, epsilon, distribution, scale=1.0):
     noisy = (width > 0) & (theta > -np.inf)
     quantiles = np.concatenate([distribution.ppf(_LEVELS), distribution.isf(_TAIL), [distribution.median()]])
     grid = (theta[noisy, None] + width[noisy, None] * quantiles).ravel()
+    if np.ptp(width[noisy]) == 0:  # one width: the largest entry's quantiles will do
+        grid = theta[noisy].max() + width[noisy][0] * quantiles
     floor = max(theta[~noisy], default=-np.inf)
     low = max((theta[noisy] + width[noisy] * distribution.ppf(1e-17)).max(), floor)
     high = (theta[noisy] + width[noisy] * distribution.isf(1e-16)).max()
-    kinks = theta[noisy] + width[noisy] * distribution.median()
-    edges = np.unique(np.concatenate([[low, high], grid, kinks, np.linspace(low, low + 8 * width.max(), 17)]))
+    kinks = theta[noisy] + width[noisy] * distribution.median() if distribution is stats.laplace else []
+    edges = np.unique(np.concatenate([[low, high], grid, kinks, np.linspace(low, low + 10 * width.max(), 33)]))
     edges = edges[(edges >= low) & (edges <= high)]
     x, w = panels(edges)
     u = (x[:, None] - theta[noisy]) / width[noisy]
