@@ -113,7 +113,9 @@ class Estimate:
         """
         self._need_score()
         cotangent = self._cotangent(g)
-        if not (self._solver._homogeneous and self._noise._additive):
+        # a coordinate with no noise is a constant to the score estimator: its share of <J^T g, theta> would be missing
+        constants = bool((np.asarray(self._noise.scale) == 0).any())
+        if constants or not (self._solver._homogeneous and self._noise._additive):
             return self._per_row(self._run.vjp_epsilon(cotangent))
         # y_eps depends on theta / epsilon alone: -<J^T g, theta> / epsilon
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
