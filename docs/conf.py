@@ -26,6 +26,18 @@ def _rst(name):
 # A new solver stands in the reference as soon as it stands in perturbed/solvers/__init__.py.
 myst_substitutions = {"solvers": "\n".join(_rst(name) for name in perturbed.solvers.__all__ if name != "Solver")}
 
+
+def _escape_stars(app, what, name, obj, options, lines):
+    """In `shape (*batch, *item)` a star is a star, not emphasis."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(``.*?``)", line)
+        lines[i] = "".join(p if p.startswith("``") else re.sub(r"(?<=[(, ])\*(?=\w)", r"\\*", p) for p in parts)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _escape_stars, priority=900)  # after numpydoc
+
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
