@@ -13,7 +13,7 @@ version = release = re.search(r'__version__ = "(.+)"', _version.read_text(encodi
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["_build"]
-nitpicky = False
+smartquotes = False  # theta' is no quotation
 
 myst_enable_extensions = ["substitution", "deflist"]
 myst_heading_anchors = 3
