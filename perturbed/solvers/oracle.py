@@ -41,7 +41,11 @@ class Oracle(Solver):
     Notes
     -----
     `fn` is called in one thread, in order of rows and draws. Ties are broken as `fn` breaks them. As picklable and
-    hashable as `fn`.
+    hashable as `fn`. theta and epsilon share one unit; y has that of `fn`.
+
+    References
+    ----------
+    Abernethy, Lee & Tewari, "Perturbation techniques in online learning and optimization", 2016, for smoothing.
 
     Examples
     --------
