@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from . import _core
 
 Real = NDArray[np.floating[Any]]
-Seed = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+if TYPE_CHECKING:
+    Seed = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+else:
+    Seed = Any  # numpy.random is loaded when a seed first needs it
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 _REFUSED = {"MaskedArray": "pass mask= instead", "matrix": "pass np.asarray(it)"}
