@@ -5,6 +5,7 @@ A new estimator is one subclass of `Estimate` here and its name in `available`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,6 +79,10 @@ class Estimate:
         assert self._draw.epsilon is not None
         return self._draw.epsilon
 
+    def _sums(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of each row's item."""
+        return _row_sums(x.reshape(len(self._epsilon()), math.prod(self._problem.item)))
+
     def _need_value(self) -> None:
         self._solver._need_linear("value")
         if not self._noise._has_value:
@@ -109,8 +114,8 @@ class Estimate:
             return self._per_row(self._run.vjp_epsilon(cotangent))
         # y_eps depends on theta / epsilon alone: -<J^T g, theta> / epsilon
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
-        product = (self.vjp(g).astype(np.float64) * theta).reshape(len(self._epsilon()), -1)
-        return self._per_row(-_row_sums(product) / self._epsilon())
+        product = self.vjp(g).astype(np.float64) * theta
+        return self._per_row(-self._sums(product) / self._epsilon())
 
     def atoms(self, i: int) -> tuple[Real, NDArray[np.float64]]:
         """Distinct solutions among the draws of one row.
@@ -310,7 +315,7 @@ class ExactEstimate(Estimate):
     @property
     def value_epsilon(self) -> Real:
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
-        inner = _row_sums((self._y.astype(np.float64) * theta).reshape(len(self._epsilon()), -1))
+        inner = self._sums(self._y.astype(np.float64) * theta)
         value = self._values if self._values is not None else self._run.exact(False, True, None, False)[1]
         assert value is not None
         return self._per_row((value - inner) / self._epsilon())

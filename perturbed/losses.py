@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -156,7 +157,7 @@ def _exact(
     rows = len(values)
     used = start(problem, Draw()).objective(y)
     widths = layer._noise._widths(problem.item)
-    weight = y.reshape(rows, -1).astype(np.float64) * (1.0 if widths is None else widths)
+    weight = y.reshape(rows, math.prod(problem.item)).astype(np.float64) * (1.0 if widths is None else widths)
     total = np.zeros(rows)
     for column in weight.T if layer._noise._mean else ():
         total += column
