@@ -32,7 +32,7 @@ class Problem:
     def per_row(self, values: NDArray[np.float64] | None) -> Real:
         """Numbers of rows as (*batch,), in theta's dtype."""
         assert values is not None
-        return values.reshape(self.batch).astype(self.theta.dtype, copy=False)
+        return values.reshape(self.batch).astype(self.theta.dtype)
 
 
 _NO_NOISE = (0, 0.0, 0.0, 0.0, False, None, None, True)

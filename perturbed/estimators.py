@@ -222,7 +222,7 @@ class ScoreEstimate(Estimate):
 
     @property
     def y(self) -> Real:
-        return self._y
+        return self._y.copy()  # what users write into it changes nothing here
 
     @property
     def y_stderr(self) -> Real:
@@ -296,7 +296,7 @@ class ExactEstimate(Estimate):
 
     @property
     def y(self) -> Real:
-        return self._y
+        return self._y.copy()  # what users write into it changes nothing here
 
     @property
     def y_stderr(self) -> Real:
