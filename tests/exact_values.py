@@ -1,4 +1,4 @@
-"""Exact values by quadrature and closed forms, recorded noise, z-scores: shared by the tests of estimators and losses."""
+"""Exact values by quadrature and closed forms, recorded noise, z-scores: what several files of tests share."""
 
 from functools import cache
 

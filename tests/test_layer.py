@@ -499,7 +499,7 @@ def test_refused_options():
         (TypeError, "solver must be a solver", lambda: pt.Perturbed(pt.Argmax)),
         (ValueError, "noise must be one of 'normal', .* got 'cauchy'", lambda: layer_of(noise="cauchy")),
         (TypeError, "noise must be one of", lambda: layer_of(noise=3)),
-        (ValueError, "estimator must be one of 'auto', 'score' for .* got 'exact'", lambda: layer_of(estimator="exact")),
+        (ValueError, "estimator must be .* for Ranking.* got 'exact'", lambda: layer_of(estimator="exact")),
         (ValueError, "estimator must be one of", lambda: layer_of(estimator=None)),
         (ValueError, "sampler must be one of 'auto', 'iid', 'antithetic', got 'qmc'", lambda: layer_of(sampler="qmc")),
         (ValueError, "baseline must be one of 'auto', None, .* got 'mean'", lambda: layer_of(baseline="mean")),
