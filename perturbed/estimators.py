@@ -6,6 +6,7 @@ A new estimator is one subclass of `Estimate` here and its name in `available`.
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any, ClassVar
 
 import numpy as np
@@ -287,11 +288,13 @@ class ExactEstimate(Estimate):
         assert y is not None
         self._y = y
         self._has_drawn = False
+        self._lock = threading.Lock()
 
     def _drawn(self) -> _core.Run:
-        if not self._has_drawn:
-            self._run.forward(False, False, None)
-            self._has_drawn = True
+        with self._lock:  # a second forward would free the codes that another thread reads
+            if not self._has_drawn:
+                self._run.forward(False, False, None)
+                self._has_drawn = True
         return self._run
 
     @property
