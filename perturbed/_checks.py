@@ -112,7 +112,7 @@ def as_epsilon(epsilon: object, batch: tuple[int, ...], dtype: np.dtype[Any]) ->
         worst = float(values.min()) if values.size else 1.0
     largest = float(values.max()) if values.size else 1.0
     limit = np.finfo(dtype)
-    if not worst >= limit.smallest_subnormal or not largest <= limit.max:
+    if not worst >= float(limit.smallest_subnormal) or not largest <= float(limit.max):
         check_epsilon(epsilon)
         raise ValueError(f"epsilon must be within the range of {dtype}, got {worst if worst < 1 else largest}")
     return result

@@ -33,7 +33,7 @@ class Problem:
         """Numbers of rows as (*batch,), in theta's dtype."""
         assert values is not None
         own = values.reshape(self.batch)
-        return own if self.theta.dtype == np.float64 else _core.narrow(own)
+        return own.copy() if self.theta.dtype == np.float64 else _core.narrow(own)
 
 
 _NO_NOISE = (0, 0.0, 0.0, 0.0, False, None, None, True)

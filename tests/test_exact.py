@@ -74,7 +74,8 @@ def test_high_precision():
         pdf = lambda x, t: mpmath.npdf((x - t) / mpmath.mpf(epsilon)) / epsilon  # noqa: E731
         points = [-5, -1, 0.5, 2, 7]
         p = [
-            float(mpmath.quad(lambda x, i=i: pdf(x, theta[i]) * cdf[i - 1](x) * cdf[i - 2](x), points)) for i in range(3)
+            float(mpmath.quad(lambda x, i=i: pdf(x, theta[i]) * cdf[i - 1](x) * cdf[i - 2](x), points))
+            for i in range(3)
         ]
         value = float(-5 + mpmath.quad(lambda x: 1 - cdf[0](x) * cdf[1](x) * cdf[2](x), points))
         slope = float(-mpmath.quad(lambda x: pdf(x, theta[0]) * pdf(x, theta[1]) * cdf[2](x), points))
