@@ -1,19 +1,12 @@
 /* solutions: the public calls that need no estimator: draws, objectives, closed forms, keys. */
 #include "engine.h"
+#include "real.h"
 #include "rng.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static char *real_place(const pt_job *job, void *x, int64_t i) {
     return (char *)x + (size_t)i * (job->f64 ? sizeof(double) : sizeof(float));
-}
-
-static void set_real(const pt_job *job, void *x, int64_t i, double value) {
-    if (job->f64)
-        ((double *)x)[i] = value;
-    else
-        ((float *)x)[i] = (float)value;
 }
 
 /* ---- draws ---- */
@@ -139,13 +132,11 @@ static pt_status spread_wave(void *ctx, const pt_wave *wave) {
 static pt_status spread_end(void *ctx, int64_t row0, int64_t n_rows) {
     const spread *s = ctx;
     const pt_job *job = s->call->job;
-    const double n =
-        job->sampler == PT_ANTITHETIC ? (double)job->n_samples / 2 : (double)job->n_samples;
-    for (int64_t i = 0; i < n_rows * job->problem.y_size; i++) {
-        const double variance = (s->squares[i] - s->sum[i] * (s->sum[i] / n)) / (n - 1);
-        set_real(job, s->out, row0 * job->problem.y_size + i,
-                 n < 2 ? (double)NAN : sqrt(variance > 0 ? variance / n : 0));
-    }
+    const int64_t size = n_rows * job->problem.y_size;
+    const double m = (double)job->n_samples, n = job->sampler == PT_ANTITHETIC ? m / 2 : m;
+    for (int64_t i = 0; i < size; i++)
+        s->sum[i] = pt_standard_error(s->sum[i], s->squares[i], n);
+    pt_to_real(job, s->sum, size, s->out, row0 * job->problem.y_size);
     return PT_OK;
 }
 
@@ -217,14 +208,12 @@ static pt_status closed_row(void *ctx, int64_t row, int worker, pt_poll_fn stop,
     const closed *c = ctx;
     const pt_job *job = c->call->job;
     const int64_t n = job->n;
-    (void)stop, (void)stop_ctx;
-    c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
-                            c->value ? c->value + row : NULL,
-                            c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
-                            c->product ? real_place(job, c->product, row * n) : NULL,
-                            c->jac ? real_place(job, c->jac, row * n * n) : NULL,
-                            c->work + (size_t)worker * c->work_stride);
-    return PT_OK;
+    return c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
+                                   c->value ? c->value + row : NULL,
+                                   c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
+                                   c->product ? real_place(job, c->product, row * n) : NULL,
+                                   c->jac ? real_place(job, c->jac, row * n * n) : NULL,
+                                   c->work + (size_t)worker * c->work_stride, stop, stop_ctx);
 }
 
 pt_status pt_exact(pt_job *job, void *y, double *value, const void *g, void *product, void *jac,

@@ -70,7 +70,7 @@ def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     real_dtype(name, array.dtype)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    result = np.ascontiguousarray(array, dtype=dtype).reshape(shape)
+    result = np.require(array, dtype, ("C", "A"))
     if not np.isfinite(result).all():
         bad = np.unravel_index(int(np.argmin(np.isfinite(result))), shape)
         raise ValueError(f"{name} must be finite, got {result[bad]} at {name}[{', '.join(map(str, bad))}]")
