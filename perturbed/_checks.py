@@ -46,7 +46,7 @@ def as_array(name: str, x: object) -> NDArray[Any]:
 
 def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float32 or float64: what an array of this dtype is computed in."""
-    if dtype == _F64 or dtype == _F32:
+    if dtype in (_F64, _F32):
         return _F64 if dtype == _F64 else _F32
     if dtype.kind in "biu":
         return _F64

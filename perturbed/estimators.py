@@ -27,15 +27,15 @@ def _uniform(noise: NoiseBase) -> bool:
 def _comparable(noise: NoiseBase) -> bool:
     """Widths so alike that a quadrature resolves the narrowest in reasonable time."""
     scale = np.asarray(noise.scale)
-    return not scale.size or bool(0 < scale.max() <= 64 * scale.min())
+    return not scale.size or bool(0 < scale.max() <= 512 * scale.min())
 
 
 def available(solver: Solver, noise: NoiseBase) -> list[str]:
     """Estimators that exist for this solver and noise, the best first."""
     names = ["score"]
-    if isinstance(solver, Argmax):
-        if (isinstance(noise, Normal) and _comparable(noise)) or (isinstance(noise, Gumbel) and _uniform(noise)):
-            names.insert(0, "exact")
+    closed = (isinstance(noise, Normal) and _comparable(noise)) or (isinstance(noise, Gumbel) and _uniform(noise))
+    if isinstance(solver, Argmax) and closed:
+        names.insert(0, "exact")
     return names
 
 

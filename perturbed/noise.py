@@ -267,7 +267,8 @@ class Multiplicative(NoiseBase):
         inner = as_noise(self.noise)
         if not isinstance(inner, Normal | Gumbel | Laplace | Logistic):
             raise ValueError(
-                f"noise must have a finite E exp(eps Z) to be multiplicative (normal, gumbel, laplace, logistic), got {inner!r}"
+                "noise must have a finite E exp(eps Z) to be multiplicative (normal, gumbel, laplace, logistic), "
+                f"got {inner!r}"
             )
         object.__setattr__(self, "noise", inner)
 
