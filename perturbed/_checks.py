@@ -17,6 +17,7 @@ else:
     Seed = Any  # numpy.random is loaded when a seed first needs it
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+_RANGE = {_F32: (2.0**-149, float(np.finfo(np.float32).max)), _F64: (5e-324, float(np.finfo(np.float64).max))}
 _REFUSED = {"MaskedArray": "pass mask= instead", "matrix": "pass np.asarray(it)"}
 
 
@@ -60,11 +61,12 @@ def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def as_theta(x: object, item_ndim: int) -> Real:
     """Copy theta to a private C-contiguous float32 or float64 array."""
     array = as_array("theta", x)
+    dtype = real_dtype("theta", array.dtype)
     if array.ndim < item_ndim:
         raise ValueError(f"theta must have at least {item_ndim} dimension{'s' * (item_ndim > 1)}, got {array.ndim}")
     if 0 in array.shape[array.ndim - item_ndim :]:
         raise ValueError(f"theta must have at least one entry an item, got shape {array.shape}")
-    return np.array(array, dtype=real_dtype("theta", array.dtype), order="C")
+    return np.array(array, dtype=dtype, order="C")
 
 
 def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Real:
@@ -73,7 +75,8 @@ def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     real_dtype(name, array.dtype)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    result = np.require(array, dtype, ("C", "A"))
+    with np.errstate(over="ignore"):  # what overflows is not finite, below
+        result = np.require(array, dtype, ("C", "A"))
     if not np.isfinite(result).all():
         bad = np.unravel_index(int(np.argmin(np.isfinite(result))), shape)
         raise ValueError(f"{name} must be finite, got {result[bad]} at {name}[{', '.join(map(str, bad))}]")
@@ -111,8 +114,8 @@ def as_epsilon(epsilon: object, batch: tuple[int, ...], dtype: np.dtype[Any]) ->
         result = np.array(broadcast("epsilon", values, batch), dtype=np.float64, order="C").reshape(rows)
         worst = float(values.min()) if values.size else 1.0
     largest = float(values.max()) if values.size else 1.0
-    limit = np.finfo(dtype)
-    if not worst >= float(limit.smallest_subnormal) or not largest <= float(limit.max):
+    least, most = _RANGE[dtype]
+    if not (worst >= least and largest <= most):
         check_epsilon(epsilon)
         raise ValueError(f"epsilon must be within the range of {dtype}, got {worst if worst < 1 else largest}")
     return result

@@ -52,7 +52,7 @@ NOISES = {
     "user": (pt.Noise(user_sample, user_score, 0.0), user_score),
     "multiplicative": (pt.Multiplicative(pt.Normal()), lambda z: z),
 }
-MIRRORED = {"normal", "gumbel", "centered gumbel", "laplace", "logistic", "multiplicative"}
+MIRRORED = {"normal", "gumbel", "centered gumbel", "laplace", "logistic", "student", "multiplicative"}
 SAMPLERS = ("iid", "antithetic")
 BASELINES = (None, "loo", "solution", "hybrid")
 
