@@ -34,7 +34,7 @@ FLAGS = ["-std=c11", *(SANITIZED if SANITIZE else ["-O3"]), "-ffp-contract=off",
 FLAGS += ["-fno-trapping-math", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
 FLAGS += ["-Werror"] if WERROR else []
 
-AVX2 = ["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt", "-mlzcnt"]
+AVX2 = ["-mavx2", "-mbmi", "-mbmi2", "-mpopcnt"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512cd", "-mprefer-vector-width=512"]
 
 OPENMP = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]  # the second: Apple's clang

@@ -11,24 +11,21 @@ typedef struct {
     int usable;
 } choice;
 
-static int has_avx2(void) {
 #ifdef PT_HAVE_AVX2
+static int has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
            __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-#else
-    return 0;
-#endif
 }
+#endif
 
-static int has_avx512(void) {
 #ifdef PT_HAVE_AVX512
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+static int has_avx512(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512cd");
-#else
-    return 0;
-#endif
 }
+#endif
 
 static const pt_kernel_set *pick(const char **problem) {
     const choice choices[] = {

@@ -26,6 +26,7 @@ pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error 
     *call = (pt_call){ .job = job, .kernels = kernels, .err = err };
     call->n_threads = pt_threads_take(job->n_threads);
     call->fp_mode = pt_fp_enter();
+    call->next_poll = pt_first_poll();
     call->work_stride = kernels->work_size(job, n_m);
     call->work_stride = (call->work_stride + 127) & ~(size_t)63;
     size_t bytes;
@@ -66,7 +67,7 @@ static pt_status run_task(void *ctx, int64_t index, int worker, pt_poll_fn stop,
 pt_status pt_run(pt_call *call, int64_t n_tasks, double cost, pt_work_fn task, void *ctx) {
     run_context run = { call, task, ctx };
     pt_status status = pt_parallel_for(n_tasks, pt_worthwhile(call, cost), run_task, &run,
-                                       call->job->poll, call->job->poll_ctx);
+                                       call->job->poll, call->job->poll_ctx, &call->next_poll);
     if (status == PT_E_STOPPED)
         pt_fail(call->err, PT_E_STOPPED, -1, "stopped");
     return status;

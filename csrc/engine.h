@@ -11,6 +11,7 @@ typedef struct {
     const pt_kernels *kernels;
     int n_threads;    /* taken for this call */
     uint64_t fp_mode; /* the calling thread's own, put back at the end */
+    double next_poll; /* on pt_now's clock */
     char *work;       /* n_threads slices of work_stride bytes */
     size_t work_stride;
     pt_error *err;

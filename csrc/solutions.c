@@ -235,7 +235,8 @@ pt_status pt_exact(pt_job *job, void *y, double *value, const void *g, void *pro
                              (long long)job->n);
     }
     if (status == PT_OK)
-        status = pt_parallel_for(job->n_rows, threads, closed_row, &c, job->poll, job->poll_ctx);
+        status = pt_parallel_for(job->n_rows, threads, closed_row, &c, job->poll, job->poll_ctx,
+                                 &call.next_poll);
     if (status == PT_E_STOPPED)
         pt_fail(err, status, -1, "stopped");
     free(c.work);

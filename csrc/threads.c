@@ -34,6 +34,10 @@ double pt_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+double pt_first_poll(void) {
+    return pt_now() + POLL_SECONDS;
+}
+
 /* ---- floating-point environment ---- */
 
 #if defined(__SSE2__)
@@ -108,7 +112,7 @@ typedef struct {
     void *ctx;
     pt_poll_fn poll;
     void *poll_ctx;
-    double next_poll;
+    double *next_poll;
     atomic_llong next, done;
     atomic_int stopped;
     atomic_llong failed_at; /* lowest task that failed */
@@ -128,9 +132,9 @@ static int stop_or_poll(void *ctx) {
     if (!t->poll)
         return 0;
     double now = pt_now();
-    if (now < t->next_poll)
+    if (now < *t->next_poll)
         return 0;
-    t->next_poll = now + POLL_SECONDS;
+    *t->next_poll = now + POLL_SECONDS;
     if (t->poll(t->poll_ctx))
         atomic_store(&t->stopped, 1);
     return stop_flag(t);
@@ -178,7 +182,7 @@ static void wait_for_others(team *t) {
 #endif
 
 pt_status pt_parallel_for(int64_t n_tasks, int n_threads, pt_task_fn task, void *ctx,
-                          pt_poll_fn poll, void *poll_ctx) {
+                          pt_poll_fn poll, void *poll_ctx, double *next_poll) {
     team t = { .n_tasks = n_tasks,
                .task = task,
                .ctx = ctx,
@@ -190,7 +194,7 @@ pt_status pt_parallel_for(int64_t n_tasks, int n_threads, pt_task_fn task, void 
     atomic_init(&t.stopped, 0);
     atomic_init(&t.failed_at, INT64_MAX);
     atomic_init(&t.status, PT_OK);
-    t.next_poll = poll ? pt_now() + POLL_SECONDS : 0;
+    t.next_poll = next_poll;
     if (n_threads > n_tasks)
         n_threads = (int)n_tasks;
 #ifdef _OPENMP

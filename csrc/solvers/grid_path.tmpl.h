@@ -26,6 +26,8 @@
 #define GRID_PASSES 128   /* over the grid, or as much work in parts, before Dijkstra takes over */
 #define GRID_POLL 1000000 /* relaxations between two questions to group->stop */
 #define GRID_BLOCK 4      /* cells of one vector loop */
+#define GRID_FEW 2 /* so few draws of so large a grid: Dijkstra at once, lanes would stay empty */
+#define GRID_LARGE 16384
 
 typedef struct {
     int32_t first, end; /* columns first <= j < end; may stick out of the grid */
@@ -273,7 +275,8 @@ static int PT_NAME(grid_dijkstra)(PT_NAME(grid) * g, int lane) {
 /* D of all lanes where it is not above the target's; elsewhere dist stays above that. A tight predecessor costs no more
  * than its cell: nothing else counts, and improvements above the target's present cost need not travel.   Not 0: stop. */
 static int PT_NAME(grid_costs)(PT_NAME(grid) * g) {
-    int64_t budget = GRID_PASSES * g->h * g->w, done = 1;
+    const int few = g->group->n_draws <= GRID_FEW && g->h * g->w >= GRID_LARGE;
+    int64_t budget = few ? 0 : GRID_PASSES * g->h * g->w, done = 1;
     for (int64_t i = 0; i < g->cells * PT_LANES; i++)
         g->dist[i] = PT_INFINITY;
     for (int64_t r = 0; r < g->h + 2; r++)
@@ -287,7 +290,7 @@ static int PT_NAME(grid_costs)(PT_NAME(grid) * g) {
     }
     for (; done > 0 && budget > 0; budget -= done)
         done = PT_NAME(grid_sweep)(g);
-    for (int l = 0; l < PT_LANES && done > 0; l++)
+    for (int l = 0; l < g->group->n_draws && done > 0; l++)
         done = PT_NAME(grid_dijkstra)(g, l) ? -1 : done;
     return done < 0;
 }
