@@ -11,6 +11,16 @@
 #include "kernels.h"
 #include "rng.h"
 
+/* Bytes of a vector register, for the few loops that are written with vector types: loops over arrays of lanes would do,
+ * but gcc and clang each leave some of these in memory. */
+#if defined(__AVX512F__)
+#define PT_VECTOR 64
+#elif defined(__AVX2__)
+#define PT_VECTOR 32
+#else
+#define PT_VECTOR 16
+#endif
+
 #include "real_f32.h"
 #include "math.tmpl.h"
 #include "real_end.h"

@@ -77,10 +77,28 @@ static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restri
     }
 }
 
-/* The same for PT_LANES draws side by side. */
+/* The same for PT_LANES draws of one row side by side, additive noise of one width: the common case. */
+static void PT_NAME(perturb_lanes_alike)(const pt_job *job, int64_t row, PT_REAL *restrict z) {
+    const PT_REAL *restrict theta = PT_NAME(theta_row)(job, row);
+    const PT_REAL w = (PT_REAL)job->epsilon[row];
+    for (int64_t j = 0; j < job->n; j++) {
+        const PT_REAL x = theta[j], moves = x > -PT_INFINITY ? w : 0; /* -inf + 0 z is -inf */
+        for (int l = 0; l < PT_LANES; l++)
+            z[j * PT_LANES + l] = x + moves * z[j * PT_LANES + l];
+    }
+}
+
+/* The same for any PT_LANES draws side by side. */
 static void PT_NAME(perturb_lanes)(const pt_job *job, const int64_t row[PT_LANES],
                                    PT_REAL *restrict z) {
     const pt_noise *noise = &job->noise;
+    int alike = !noise->scale && !noise->multiplicative;
+    for (int l = 1; l < PT_LANES; l++)
+        alike &= row[l] == row[0];
+    if (alike) {
+        PT_NAME(perturb_lanes_alike)(job, row[0], z);
+        return;
+    }
     const PT_REAL *theta[PT_LANES];
     PT_REAL w[PT_LANES], c[PT_LANES];
     for (int l = 0; l < PT_LANES; l++) {
@@ -90,12 +108,11 @@ static void PT_NAME(perturb_lanes)(const pt_job *job, const int64_t row[PT_LANES
                    ? (PT_REAL)pt_noise_log_mean(noise, job->epsilon[row[l]])
                    : 0;
     }
-    const int same = row[0] == row[PT_LANES - 1];
     for (int64_t j = 0; j < job->n; j++) {
         PT_REAL *restrict out = z + j * PT_LANES;
         PT_REAL x[PT_LANES];
         for (int l = 0; l < PT_LANES; l++)
-            x[l] = same ? theta[0][j] : theta[l][j];
+            x[l] = theta[l][j];
         for (int l = 0; noise->scale && l < PT_LANES; l++) {
             const double width = PT_NAME(width)(job, row[l], j);
             w[l] = (PT_REAL)width;

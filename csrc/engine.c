@@ -23,9 +23,10 @@ void *pt_zeros(int64_t count, size_t element) {
 
 pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error *err) {
     const pt_kernels *kernels = job->kernels;
-    *call = (pt_call){
-        job, kernels, pt_threads_take(job->n_threads), NULL, kernels->work_size(job, n_m), err
-    };
+    *call = (pt_call){ .job = job, .kernels = kernels, .err = err };
+    call->n_threads = pt_threads_take(job->n_threads);
+    call->fp_mode = pt_fp_enter();
+    call->work_stride = kernels->work_size(job, n_m);
     call->work_stride = (call->work_stride + 127) & ~(size_t)63;
     size_t bytes;
     if (pt_mul_size((int64_t)call->work_stride, call->n_threads, &bytes))
@@ -38,8 +39,10 @@ pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error 
 
 void pt_call_end(pt_call *call) {
     free(call->work);
-    if (call->n_threads)
+    if (call->n_threads) {
         pt_threads_give(call->n_threads);
+        pt_fp_leave(call->fp_mode);
+    }
     call->work = NULL;
     call->n_threads = 0;
 }
@@ -86,15 +89,20 @@ static pt_status solve_task(void *ctx, int64_t index, void *work, pt_poll_fn sto
                                    &c->errors[index]);
 }
 
-/* Draws a task: some tasks a thread, whole lane groups, and where screening pays enough draws of a row to screen. */
-static int64_t solve_chunk(const pt_call *call, int64_t total) {
-    const int64_t threads = call->n_threads;
-    int64_t chunk = (total + 8 * threads - 1) / (8 * threads);
-    if (call->job->problem.top > 0 && chunk < 8 * PT_GROUP)
-        chunk = (total + threads - 1) / threads < 8 * PT_GROUP ? (total + threads - 1) / threads
-                                                               : 8 * PT_GROUP;
+/* Draws a task: some tasks a thread, in whole lane groups; where screening pays, whole rows or even parts of one. */
+static int64_t solve_chunk(const pt_call *call, const pt_wave *wave) {
+    const int64_t threads = call->n_threads, total = wave->n_rows * wave->n_m;
     if (call->job->problem.serial)
-        chunk = total;
+        return total;
+    int64_t chunk = (total + 8 * threads - 1) / (8 * threads);
+    if (call->job->problem.top > 0 && chunk < 8 * PT_GROUP) {
+        const int64_t share = (total + threads - 1) / threads;
+        const int64_t most = share < 8 * PT_GROUP ? share : 8 * PT_GROUP;
+        const int64_t parts = (wave->n_m + most - 1) / most;
+        chunk = (wave->n_m + parts - 1) / parts;
+        if (wave->n_m < 2 * PT_GROUP || chunk % PT_LANES == 0 || call->job->problem.lanes == 1)
+            return chunk < PT_LANES ? most : chunk;
+    }
     return (chunk + PT_LANES - 1) / PT_LANES * PT_LANES;
 }
 
@@ -106,7 +114,7 @@ static void keep_error(const pt_error *errors, int64_t n, pt_error *err) {
 }
 
 static pt_status solve_wave(pt_call *call, const pt_wave *wave) {
-    const int64_t total = wave->n_rows * wave->n_m, chunk = solve_chunk(call, total);
+    const int64_t total = wave->n_rows * wave->n_m, chunk = solve_chunk(call, wave);
     const int64_t n_tasks = (total + chunk - 1) / chunk;
     pt_error small[16] = { { PT_OK, 0, "" } };
     pt_error *errors = n_tasks <= 16 ? small : pt_zeros(n_tasks, sizeof *errors);

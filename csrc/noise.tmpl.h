@@ -343,7 +343,7 @@ static void PT_NAME(noise_lanes)(const PT_NAME(noise_source) * source,
     for (int k = 0; k < together; k++)
         for (int d = 0; d < PT_LANES; d++)
             PT_NAME(set_counter)
-            (&counters, flip, k * PT_LANES + d, (uint32_t)k, at[d], source->antithetic);
+    (&counters, flip, k * PT_LANES + d, (uint32_t)k, at[d], source->antithetic);
     for (int64_t b = 0; b < n_blocks; b += together) {
         const int count = n_blocks - b < together ? (int)(n_blocks - b) : together;
         PT_NAME(noise_make)(source, &counters, flip, count * PT_LANES, 0, &chunk);

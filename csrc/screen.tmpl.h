@@ -90,28 +90,34 @@ typedef struct {
     int count;
 } PT_NAME(survivors);
 
-static void PT_NAME(try_survivors)(const pt_job *job, int64_t row, PT_NAME(survivors) * s,
-                                   PT_NAME(top) * tops) {
+/* Offer what reaches the level: a draw's k largest all do, or the draw is done again. */
+static void PT_NAME(try_survivors)(const pt_job *job, int64_t row, PT_REAL level,
+                                   PT_NAME(survivors) * s, PT_NAME(top) * tops) {
     const PT_REAL *theta = PT_NAME(theta_row)(job, row);
+    const double *scale = job->noise.scale;
     const PT_NAME(noise_source) source = PT_NAME(source)(job);
     const int64_t per_block = PT_NAME(noise_per_block)(job->noise.kind);
+    PT_REAL w = (PT_REAL)job->epsilon[row];
     PT_NAME(noise_chunk) chunk;
     PT_NAME(noise_transform)(&source, s->flip, &s->words, 0, &chunk);
     for (int i = 0; i < s->count; i++)
         for (int64_t r = 0; r < per_block; r++) {
             const int64_t j = s->block[i] * per_block + r;
-            if (j < job->n && theta[j] > -PT_INFINITY)
-                PT_NAME(top_offer)
-                (&tops[s->draw[i]], theta[j] + (PT_REAL)PT_NAME(width)(job, row, j) * chunk.z[r][i],
-                 (int32_t)j);
+            if (j >= job->n || !(theta[j] > -PT_INFINITY))
+                continue;
+            w = scale ? (PT_REAL)PT_NAME(width)(job, row, j) : w;
+            const PT_REAL value = theta[j] + w * chunk.z[r][i];
+            if (value >= level)
+                PT_NAME(top_offer)(&tops[s->draw[i]], value, (int32_t)j);
         }
     s->count = 0;
 }
 
-static inline void PT_NAME(mark)(const pt_words *words, const uint32_t *flip, int flipped,
-                                 pt_noise_kind kind, const uint32_t *cut, int64_t stride,
-                                 uint8_t *passed) {
-    memset(passed, 0, PT_CHUNK);
+/* Bit l of the result: block l of the chunk passed. */
+static inline uint64_t PT_NAME(mark)(const pt_words *words, const uint32_t *flip, int flipped,
+                                     pt_noise_kind kind, const uint32_t *cut, int64_t stride) {
+    uint8_t passed[PT_CHUNK];
+    memset(passed, 0, sizeof passed);
     for (int i = 0; i < PT_NAME(lead_words)(kind); i++) {
         const uint32_t *word = words->word[PT_NAME(lead_word)(kind, i)], *bound = cut + i * stride;
         if (flipped)
@@ -121,48 +127,50 @@ static inline void PT_NAME(mark)(const pt_words *words, const uint32_t *flip, in
             for (int l = 0; l < PT_CHUNK; l++)
                 passed[l] |= word[l] <= bound[l];
     }
+    uint64_t bits = 0;
+    for (int i = 0; i < PT_CHUNK / 8; i++) { /* eight bytes of 0 or 1 to eight bits, lowest first */
+        uint64_t eight = 0;
+        for (int l = 0; l < 8; l++)
+            eight |= (uint64_t)passed[8 * i + l] << (8 * l);
+        bits |= (eight * 0x0102040810204080u) >> 56 << (8 * i);
+    }
+    return bits;
 }
 
 /* Draws m .. m + count - 1 (count <= PT_GROUP) of a row: offer whatever passes to their tops. */
 static void PT_NAME(screen_draws)(const pt_job *job, int64_t row, int64_t m, int64_t count,
                                   int64_t n_blocks, const uint32_t *cut, int64_t stride,
-                                  PT_NAME(top) * tops) {
+                                  PT_REAL level, PT_NAME(top) * tops) {
     const int antithetic = job->sampler == PT_ANTITHETIC;
     const int flipped = antithetic && !PT_NAME(flips_sign)(job->noise.kind);
-    PT_NAME(survivors) s;
-    memset(&s, 0, sizeof s);
+    PT_NAME(survivors) s = { .count = 0 };
     PT_NAME(block_walk) walk;
     pt_counters counters;
     pt_words words;
     uint32_t flip[PT_CHUNK];
-    uint8_t passed[PT_CHUNK];
     PT_NAME(walk_start)(&walk, PT_NAME(address)(job, row, m), 0, n_blocks, antithetic, &counters);
     int64_t draw = 0, block = 0;
     for (int64_t f = 0; f < count * n_blocks; f += PT_CHUNK) {
         const int n = count * n_blocks - f < PT_CHUNK ? (int)(count * n_blocks - f) : PT_CHUNK;
         PT_NAME(walk_next)(&walk, &counters, flip);
         pt_philox_chunk(&counters, job->key, PT_CHUNK, &words);
-        PT_NAME(mark)(&words, flip, flipped, job->noise.kind, cut + block, stride, passed);
-        for (int base = 0; base < n; base += 8) {
-            uint64_t eight;
-            memcpy(&eight, passed + base, sizeof eight);
-            for (int l = base; eight && l < base + 8 && l < n; l++) {
-                if (!passed[l])
-                    continue;
-                const int i = s.count++;
-                for (int w = 0; w < 4; w++)
-                    s.words.word[w][i] = words.word[w][l];
-                s.flip[i] = antithetic ? flip[l] : 0;
-                s.draw[i] = (int32_t)(draw + (block + l) / n_blocks);
-                s.block[i] = (int32_t)((block + l) % n_blocks);
-                if (s.count == PT_CHUNK)
-                    PT_NAME(try_survivors)(job, row, &s, tops);
-            }
+        uint64_t bits = PT_NAME(mark)(&words, flip, flipped, job->noise.kind, cut + block, stride);
+        bits &= n < PT_CHUNK ? ((uint64_t)1 << n) - 1 : ~(uint64_t)0;
+        for (; bits; bits &= bits - 1) {
+            const int l = __builtin_ctzll(bits), i = s.count++;
+            for (int w = 0; w < 4; w++)
+                s.words.word[w][i] = words.word[w][l];
+            s.flip[i] = antithetic ? flip[l] : 0;
+            const uint32_t at = (uint32_t)(block + l), wraps = at / (uint32_t)n_blocks;
+            s.draw[i] = (int32_t)draw + (int32_t)wraps;
+            s.block[i] = (int32_t)(at - wraps * (uint32_t)n_blocks);
+            if (s.count == PT_CHUNK)
+                PT_NAME(try_survivors)(job, row, level, &s, tops);
         }
         draw += (block + PT_CHUNK) / n_blocks;
         block = (block + PT_CHUNK) % n_blocks;
     }
-    PT_NAME(try_survivors)(job, row, &s, tops);
+    PT_NAME(try_survivors)(job, row, level, &s, tops);
 }
 
 /* Take a draw's code and value; 0 if its k-th largest does not reach the level. */
@@ -238,7 +246,7 @@ static pt_status PT_NAME(solve_screened)(const pt_job *job, const pt_wave *wave,
         n = count - d < PT_GROUP ? count - d : PT_GROUP;
         for (int64_t i = 0; i < n; i++)
             tops[i] = (PT_NAME(top)){ heap + i * k, 0, k };
-        PT_NAME(screen_draws)(job, row, m + d, n, n_blocks, cut, stride, tops);
+        PT_NAME(screen_draws)(job, row, m + d, n, n_blocks, cut, stride, (PT_REAL)level, tops);
         for (int64_t i = 0; i < n; i++) {
             if (PT_NAME(take_top)(job, wave, row, m + d + i, level, &tops[i]))
                 continue;

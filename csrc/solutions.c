@@ -1,19 +1,12 @@
 /* solutions: the public calls that need no estimator: draws, objectives, closed forms, keys. */
 #include "engine.h"
+#include "real.h"
 #include "rng.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static char *real_place(const pt_job *job, void *x, int64_t i) {
     return (char *)x + (size_t)i * (job->f64 ? sizeof(double) : sizeof(float));
-}
-
-static void set_real(const pt_job *job, void *x, int64_t i, double value) {
-    if (job->f64)
-        ((double *)x)[i] = value;
-    else
-        ((float *)x)[i] = (float)value;
 }
 
 /* ---- draws ---- */
@@ -139,13 +132,11 @@ static pt_status spread_wave(void *ctx, const pt_wave *wave) {
 static pt_status spread_end(void *ctx, int64_t row0, int64_t n_rows) {
     const spread *s = ctx;
     const pt_job *job = s->call->job;
-    const double n =
-        job->sampler == PT_ANTITHETIC ? (double)job->n_samples / 2 : (double)job->n_samples;
-    for (int64_t i = 0; i < n_rows * job->problem.y_size; i++) {
-        const double variance = (s->squares[i] - s->sum[i] * (s->sum[i] / n)) / (n - 1);
-        set_real(job, s->out, row0 * job->problem.y_size + i,
-                 n < 2 ? (double)NAN : sqrt(variance > 0 ? variance / n : 0));
-    }
+    const int64_t size = n_rows * job->problem.y_size;
+    const double m = (double)job->n_samples, n = job->sampler == PT_ANTITHETIC ? m / 2 : m;
+    for (int64_t i = 0; i < size; i++)
+        s->sum[i] = pt_standard_error(s->sum[i], s->squares[i], n);
+    pt_to_real(job, s->sum, size, s->out, row0 * job->problem.y_size);
     return PT_OK;
 }
 
@@ -184,10 +175,12 @@ pt_status pt_y_stderr(pt_job *job, void *y_error, pt_error *err) {
 pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err) {
     const pt_kernels *kernels = job->kernels;
     (void)err;
+    const uint64_t mode = pt_fp_enter();
     for (int64_t r = 0; r < job->n_rows; r++)
         out[r] =
             kernels->objective(&job->problem, real_place(job, (void *)(uintptr_t)y, r * job->n),
                                real_place(job, (void *)(uintptr_t)job->theta, r * job->n));
+    pt_fp_leave(mode);
     return PT_OK;
 }
 
@@ -217,14 +210,12 @@ static pt_status closed_row(void *ctx, int64_t row, int worker, pt_poll_fn stop,
     const closed *c = ctx;
     const pt_job *job = c->call->job;
     const int64_t n = job->n;
-    (void)stop, (void)stop_ctx;
-    c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
-                            c->value ? c->value + row : NULL,
-                            c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
-                            c->product ? real_place(job, c->product, row * n) : NULL,
-                            c->jac ? real_place(job, c->jac, row * n * n) : NULL,
-                            c->work + (size_t)worker * c->work_stride);
-    return PT_OK;
+    return c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
+                                   c->value ? c->value + row : NULL,
+                                   c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
+                                   c->product ? real_place(job, c->product, row * n) : NULL,
+                                   c->jac ? real_place(job, c->jac, row * n * n) : NULL,
+                                   c->work + (size_t)worker * c->work_stride, stop, stop_ctx);
 }
 
 pt_status pt_exact(pt_job *job, void *y, double *value, const void *g, void *product, void *jac,
@@ -268,4 +259,11 @@ void pt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 int pt_math(const char *name, int f64, int64_t count, const void *x, void *out) {
     const pt_kernel_set *set = pt_kernels_in_use();
     return (f64 ? set->f64 : set->f32)->math(name, count, x, out);
+}
+
+void pt_narrow(const double *from, int64_t count, float *to) {
+    const uint64_t mode = pt_fp_enter();
+    for (int64_t i = 0; i < count; i++)
+        to[i] = (float)from[i];
+    pt_fp_leave(mode);
 }

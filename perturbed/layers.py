@@ -26,7 +26,7 @@ _DEFAULTS = {"noise": "normal", "epsilon": 1.0, "samples": 100, "estimator": "au
 class Perturbed:
     """The perturbed maximizer y_eps(theta) = E y*(theta + epsilon Z) of a solver, with its derivatives.
 
-    Estimates are unbiased; exact where a closed form exists.
+    Estimates are unbiased; exact where a closed form exists. theta, epsilon and values share one unit; y has none.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class Perturbed:
     sampler : {"auto", "iid", "antithetic"}, default "auto"
         How draws depend on each other; antithetic draws come in mirrored pairs (M even). "auto" is "iid".
     baseline : {"auto", "loo", "solution", "hybrid"} or None, default "auto"
-        What the score estimator subtracts from y*, with no bias: nothing; the mean of the other draws; y*(theta), one more
-        solve; the mean of both. "auto" is "hybrid".
+        What the score estimator subtracts from y*, with no bias: nothing; the mean of the other draws; y*(theta), one
+        more solve; y*(theta) and the other draws averaged together. "auto" is "hybrid".
     seed : int, SeedSequence, Generator or None
-        With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate). Without
-        one the operating system gives one for each call.
+        With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate).
+        Without one the operating system gives one for each call. Copies and pickles keep the number.
 
     Raises
     ------
@@ -56,8 +56,8 @@ class Perturbed:
 
     Notes
     -----
-    The same seed gives the same bits for any number of threads, any split of the batch (``row_offset=``), any instruction
-    set and any memory limit.
+    The same seed gives the same bits for any number of threads, any split of the batch (``row_offset=``), any
+    instruction set and any memory limit. Ties, which noise makes rare, are broken as the solver says.
 
     References
     ----------
@@ -192,7 +192,7 @@ class Perturbed:
         samples: int | None = None,
     ) -> tuple[Problem, Draw]:  # fmt: skip
         """Everything about a call, checked; the layer's count goes on only when the rest is right."""
-        solver, noise = self._solver, self._noise
+        solver = self._solver
         if seed is not None:
             check_seed(seed)
         draw = Draw(
@@ -269,7 +269,14 @@ class Perturbed:
         Returns
         -------
         ndarray, shape (*batch, *solution)
-            In theta's dtype.
+            In theta's dtype; no unit.
+
+        Raises
+        ------
+        TypeError
+            Where theta is not real, or an instance argument is unknown.
+        ValueError
+            Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
         return self._estimate(theta, epsilon, seed, row_offset, instance, False).y
 
@@ -277,7 +284,18 @@ class Perturbed:
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
         **instance: Any,
     ) -> Real:  # fmt: skip
-        """The perturbed maximum F_eps, shape (*batch,), in the unit of theta. Parameters as for a call."""
+        """The perturbed maximum F_eps = E max <y, theta + epsilon Z>. Parameters as for a call.
+
+        Returns
+        -------
+        ndarray, shape (*batch,)
+            In the unit of theta.
+
+        Raises
+        ------
+        ValueError
+            Where the solver is no linear oracle, or the noise has no mean; else as for a call.
+        """
         self._need_value()
         return self._estimate(theta, epsilon, seed, row_offset, instance, True).value
 
@@ -285,10 +303,15 @@ class Perturbed:
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
         **instance: Any,
     ) -> tuple[Real, Real]:  # fmt: skip
-        """The perturbed maximum and its gradient, shapes (*batch,) and like theta. Parameters as for a call.
+        """The perturbed maximum and its gradient. Parameters and errors as for `value`.
 
-        The gradient is y_eps for linear oracles (``Ranking(descending=True)``: -y_eps); where costs are clipped, or noise
-        is multiplicative, it is E[w y*], w the derivative of the noisy cost.
+        Returns
+        -------
+        value : ndarray, shape (*batch,)
+            F_eps, in the unit of theta.
+        grad : ndarray, like theta
+            y_eps for linear oracles (``Ranking(descending=True)``: -y_eps); where costs are clipped, or noise is
+            multiplicative, E[w y*], w the derivative of the noisy cost.
         """
         self._need_value()
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True)
@@ -303,8 +326,18 @@ class Perturbed:
         Returns
         -------
         y : ndarray, shape (*batch, *solution)
+            y_eps.
         pullback : callable
             ``pullback(g)``, g like y, gives the gradient, like theta. It can be called again and is safe in threads.
+
+        Raises
+        ------
+        ValueError
+            Where the noise has no score; else as for a call.
+
+        References
+        ----------
+        Berthet et al., NeurIPS 2020, equation 5.
         """
         self._need_score()
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
@@ -314,7 +347,18 @@ class Perturbed:
         self, theta: ArrayLike, tangent: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None,
         row_offset: int = 0, **instance: Any,
     ) -> tuple[Real, Real]:  # fmt: skip
-        """y_eps and J t for a tangent t like theta. Parameters as for a call."""
+        """y_eps and its derivative J t along a tangent t. Other parameters and errors as for `vjp`.
+
+        Parameters
+        ----------
+        tangent : array_like, like theta
+            The direction t.
+
+        Returns
+        -------
+        y, dy : ndarray, shape (*batch, *solution)
+            y_eps and J t.
+        """
         self._need_score()
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
         return estimate.y, estimate.jvp(tangent)
@@ -323,7 +367,13 @@ class Perturbed:
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
         **instance: Any,
     ) -> Real:  # fmt: skip
-        """J = d y_eps / d theta, shape (*batch, *solution, *item). Parameters as for a call."""
+        """The Jacobian J = d y_eps / d theta. Parameters and errors as for `vjp`.
+
+        Returns
+        -------
+        ndarray, shape (*batch, *solution, *item)
+            Row by row of the batch, in 1 / the unit of theta.
+        """
         self._need_score()
         return self._estimate(theta, epsilon, seed, row_offset, instance, False).jacobian()
 
@@ -341,6 +391,7 @@ class Perturbed:
         Returns
         -------
         ndarray, shape (*batch, n, *solution)
+            One solution a draw, always independent ones, whatever the layer's sampler and estimator.
         """
         count = as_int("n", n, 1, 2**32 - 1)
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, count)
@@ -352,7 +403,13 @@ class Perturbed:
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
         **instance: Any,
     ) -> Estimate:  # fmt: skip
-        """All of the above, with standard errors, from one set of solves. Parameters as for a call."""
+        """All of the above, with standard errors, from one set of solves. Parameters and errors as for a call.
+
+        Returns
+        -------
+        Estimate
+            With `y`, `value`, derivatives, standard errors and atoms.
+        """
         return self._estimate(theta, epsilon, seed, row_offset, instance, True)
 
     def _need_value(self) -> None:

@@ -18,7 +18,7 @@ class FenchelYoungLoss:
     """Fenchel-Young loss of a perturbed maximizer: L(theta; y) = F_eps(theta) - E<y, theta + epsilon Z> >= 0.
 
     Convex in theta; 0 in the limit where y is the solution of every draw. Its gradient is y_eps - y, so learning from
-    (input, solution) pairs needs no derivative of the solver.
+    (input, solution) pairs needs no derivative of the solver. theta, epsilon and the loss share one unit; y has none.
 
     Parameters
     ----------
@@ -34,14 +34,15 @@ class FenchelYoungLoss:
 
     Notes
     -----
-    Estimated draw by draw with the same noise in both terms, mean_m [max_y' <y', theta_m> - <y, theta_m>]: unbiased, and
-    never negative for a feasible y. For y inside the hull of the solutions it is an upper bound with the same gradient.
-    Where costs are clipped or noise is multiplicative the gradient is E[w (y* - y)], w the derivative of the noisy cost.
-    ``Ranking(descending=True)`` maximises -<y, theta>: there the gradient is y - y_eps.
+    Estimated draw by draw with the same noise in both terms, mean_m [max_y' <y', theta_m> - <y, theta_m>]: unbiased,
+    and never negative for a feasible y. For y inside the hull of the solutions it is an upper bound with the same
+    gradient. Where costs are clipped or noise is multiplicative the gradient is E[w (y* - y)], w the derivative of the
+    noisy cost. ``Ranking(descending=True)`` maximises -<y, theta>: there the gradient is y - y_eps.
 
     References
     ----------
-    Blondel, Martins & Niculae, "Learning with Fenchel-Young losses", JMLR 2020; Berthet et al., NeurIPS 2020, section 3.
+    Blondel, Martins & Niculae, "Learning with Fenchel-Young losses", JMLR 2020; Berthet et al., NeurIPS 2020,
+    section 3.
 
     Examples
     --------
@@ -49,7 +50,7 @@ class FenchelYoungLoss:
     >>> loss = pt.FenchelYoungLoss(pt.Perturbed(pt.Argmax(), noise="gumbel"))
     >>> value, grad = loss.value_and_grad([[.2, 1.5, -.3]], [[1., 0., 0.]])
     >>> print(f"{value:.4f}", grad.round(4))
-    1.6645 [[-0.8107  0.6946  0.1148]]
+    1.6631 [[-0.8105  0.6955  0.115 ]]
     """
 
     def __init__(self, layer: Perturbed, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
@@ -92,6 +93,11 @@ class FenchelYoungLoss:
         -------
         scalar, or ndarray of shape (*batch,) with ``reduction="none"``
             In the unit of theta.
+
+        Raises
+        ------
+        ValueError
+            Where y has another shape than theta, or uses what theta forbids.
         """
         return self._reduce(self._evaluate(theta, y, epsilon, seed, row_offset, instance, False)[0])
 
@@ -99,7 +105,15 @@ class FenchelYoungLoss:
         self, theta: ArrayLike, y: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None,
         row_offset: int = 0, **instance: Any,
     ) -> tuple[Any, Real]:  # fmt: skip
-        """The loss and its gradient in theta (of the mean: each row's divided by their number). Parameters as for a call."""
+        """The loss and its gradient. Parameters and errors as for a call.
+
+        Returns
+        -------
+        value : scalar, or ndarray of shape (*batch,) with ``reduction="none"``
+            The loss, in the unit of theta.
+        grad : ndarray, like theta
+            Its gradient; of the mean, that of each row divided by the number of rows. Without unit.
+        """
         value, grad = self._evaluate(theta, y, epsilon, seed, row_offset, instance, True)
         assert grad is not None
         if self._reduction == "mean" and value.size:
@@ -153,7 +167,8 @@ def _exact(
     """F_eps(theta) - <y, theta> - epsilon <E Z, y>, clamped at 0."""
     estimate = ExactEstimate(layer._solver, layer._noise, problem, draw, value=True)
     values = estimate._values
-    assert values is not None and draw.epsilon is not None
+    assert values is not None
+    assert draw.epsilon is not None
     rows = len(values)
     used = start(problem, Draw()).objective(y)
     widths = layer._noise._widths(problem.item)

@@ -81,7 +81,23 @@ class Normal(NoiseBase):
     Parameters
     ----------
     scale : array_like, broadcasts to the item, default 1
-        Width of each coordinate, >= 0, a factor to `epsilon`. Where it is 0, theta_j is a constant: no noise, gradient 0.
+        Width of each coordinate, >= 0, a factor to `epsilon`. Where it is 0, theta_j is a constant: no noise,
+        gradient 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a scale that is negative, not finite or not real.
+
+    References
+    ----------
+    Box & Muller, "A note on the generation of random normal deviates", Annals of Mathematical Statistics 29, 1958.
+
+    Examples
+    --------
+    >>> import perturbed as pt
+    >>> pt.Normal(scale=[1., 0.5])
+    Normal(scale=[1.0, 0.5])
     """
 
 
@@ -95,6 +111,10 @@ class Gumbel(NoiseBase):
         Subtract the mean .5772 (Euler's constant). The uncentred noise favours larger solutions.
     scale : array_like, broadcasts to the item, default 1
         Width of each coordinate, >= 0; 0: no noise there, gradient 0.
+
+    References
+    ----------
+    Papandreou & Yuille, "Perturb-and-MAP random fields", ICCV 2011.
     """
 
     _: KW_ONLY
@@ -184,7 +204,7 @@ class SumOfGamma(NoiseBase):
     Parameters
     ----------
     k : float
-        How many entries of theta a solution sums, > 0.
+        How many entries of theta a solution sums, > 0: Z is a sum of Gamma(1/k) draws.
     iterations : int, default 10
         Terms of the sum.
     scale : array_like, broadcasts to the item, default 1
@@ -247,7 +267,8 @@ class Multiplicative(NoiseBase):
         inner = as_noise(self.noise)
         if not isinstance(inner, Normal | Gumbel | Laplace | Logistic):
             raise ValueError(
-                f"noise must have a finite E exp(eps Z) to be multiplicative (normal, gumbel, laplace, logistic), got {inner!r}"
+                "noise must have a finite E exp(eps Z) to be multiplicative (normal, gumbel, laplace, logistic), "
+                f"got {inner!r}"
             )
         object.__setattr__(self, "noise", inner)
 
@@ -312,7 +333,8 @@ class Noise(NoiseBase):
         rng = np.random.Generator(np.random.Philox(key=np.array([key, row % 2**64], dtype=np.uint64)))
         z = _answer("sample", self.sample(rng, shape), shape)
         score = None if self.score is None else _answer("score", self.score(z), shape)
-        return np.ascontiguousarray(z, dtype), None if score is None else np.ascontiguousarray(score, dtype)
+        z = np.require(z, dtype, ("C", "A"))
+        return z, None if score is None else np.require(score, dtype, ("C", "A"))
 
 
 def _answer(name: str, x: object, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -9,6 +9,8 @@
 #error "exact.tmpl.h is a template: include it from core.tmpl.h"
 #endif
 
+#define PT_PANEL                                                                                   \
+    21.0 /* widths of the narrowest noise a panel: the whole window where all widths are equal */
 #define PT_EULER_GAMMA 0.57721566490153286
 
 /* One row in double, the largest entry shifted to 0. */
@@ -17,14 +19,14 @@ typedef struct {
     double top;    /* the shift */
     double *theta; /* -inf where left out */
     double *inverse_width;
-    double widest;
-    double *r; /* scratch, n */
+    double widest, narrowest; /* of the entries that are in */
+    double *r;                /* scratch, n */
 } PT_NAME(race);
 
 static PT_NAME(race) PT_NAME(race_start)(const pt_job *job, int64_t row, char **work) {
     const PT_REAL *theta = PT_NAME(theta_row)(job, row);
     const size_t bytes = (size_t)job->n * sizeof(double);
-    PT_NAME(race) race = { job->n, -PT_INFINITY, NULL, NULL, 0, NULL };
+    PT_NAME(race) race = { .n = job->n, .top = -PT_INFINITY, .narrowest = PT_INFINITY };
     race.theta = PT_NAME(slice)(work, bytes);
     race.inverse_width = PT_NAME(slice)(work, bytes);
     race.r = PT_NAME(slice)(work, bytes);
@@ -34,8 +36,10 @@ static PT_NAME(race) PT_NAME(race_start)(const pt_job *job, int64_t row, char **
         const double w = PT_NAME(width)(job, row, j);
         race.theta[j] = (double)theta[j] - race.top;
         race.inverse_width[j] = 1 / w;
-        if (theta[j] > -PT_INFINITY && w > race.widest)
-            race.widest = w;
+        if (!(theta[j] > -PT_INFINITY))
+            continue;
+        race.widest = w > race.widest ? w : race.widest;
+        race.narrowest = w < race.narrowest ? w : race.narrowest;
     }
     return race;
 }
@@ -53,9 +57,10 @@ static double PT_NAME(log_all_below)(const PT_NAME(race) * race, double x) {
 }
 
 /* Where S reaches `level`: bisection, to a thousandth of the widest noise. */
-static double PT_NAME(level_at)(const PT_NAME(race) * race, double level) {
+static double PT_NAME(level_at)(const PT_NAME(race) * race, double level, pt_poll_fn stop,
+                                void *stop_ctx) {
     double low = -10 * race->widest, high = 11 * race->widest;
-    for (int i = 0; i < 15; i++) {
+    for (int i = 0; i < 15 && !stop(stop_ctx); i++) {
         const double middle = 0.5 * (low + high);
         if (PT_NAME(log_all_below)(race, middle) < level)
             low = middle;
@@ -108,23 +113,31 @@ static void PT_NAME(add_node)(PT_NAME(race) * race, double x, double w, const do
             }
 }
 
-static void PT_NAME(exact_normal)(PT_NAME(race) * race, const double *g, double *y, double *value,
-                                  double *product, double *jac) {
-    const double low = PT_NAME(level_at)(race, -41.446531673892822),
-                 high = PT_NAME(level_at)(race, -1e-17);
-    const double half = 0.5 * (high - low), middle = 0.5 * (high + low);
+/* Widths that differ: panels of the window, each no wider than one that 64 nodes resolve for the narrowest noise. */
+static pt_status PT_NAME(exact_normal)(PT_NAME(race) * race, const double *g, double *y,
+                                       double *value, double *product, double *jac, pt_poll_fn stop,
+                                       void *stop_ctx) {
+    const double low = PT_NAME(level_at)(race, -41.446531673892822, stop, stop_ctx);
+    const double high = PT_NAME(level_at)(race, -1e-17, stop, stop_ctx);
+    const int64_t n_panels = 1 + (int64_t)((high - low) / (PT_PANEL * race->narrowest));
+    const double half = 0.5 * (high - low) / (double)n_panels;
     *value = low;
-    for (int q = 0; q < PT_NODES; q++) {
+    for (int64_t q = 0; q < n_panels * PT_NODES; q++) {
+        const double middle = low + (double)(2 * (q / PT_NODES) + 1) * half;
+        const int64_t k = q % PT_NODES;
         const double *node =
-            pt_gauss_legendre[q < PT_NODES / 2 ? PT_NODES / 2 - 1 - q : q - PT_NODES / 2];
-        const double x = middle + half * (q < PT_NODES / 2 ? -node[0] : node[0]);
+            pt_gauss_legendre[k < PT_NODES / 2 ? PT_NODES / 2 - 1 - k : k - PT_NODES / 2];
+        const double x = middle + half * (k < PT_NODES / 2 ? -node[0] : node[0]);
+        if (stop(stop_ctx))
+            return PT_E_STOPPED;
         PT_NAME(add_node)(race, x, half * node[1], g, y, value, product, jac);
     }
     *value += race->top;
+    return PT_OK;
 }
 
-static void PT_NAME(exact_gumbel)(PT_NAME(race) * race, double shift, const double *g, double *y,
-                                  double *value, double *product, double *jac) {
+static pt_status PT_NAME(exact_gumbel)(PT_NAME(race) * race, double shift, const double *g,
+                                       double *y, double *value, double *product, double *jac) {
     const double epsilon = race->widest;
     double *p = race->r, part[PT_DOT_LANES] = { 0 };
     for (int64_t j = 0; j < race->n; j++) {
@@ -144,6 +157,7 @@ static void PT_NAME(exact_gumbel)(PT_NAME(race) * race, double shift, const doub
         for (int64_t i = 0; jac && i < race->n; i++)
             jac[i * race->n + j] = p[i] * ((i == j) - p[j]) / epsilon;
     }
+    return PT_OK;
 }
 
 static void PT_NAME(store)(const double *from, int64_t count, PT_REAL *to) {
@@ -152,8 +166,9 @@ static void PT_NAME(store)(const double *from, int64_t count, PT_REAL *to) {
 }
 
 /* Scratch: eight rows of doubles, and n x n of them where the Jacobian is wanted. */
-static void PT_NAME(exact)(const pt_job *job, int64_t row, void *y, double *value, const void *g,
-                           void *product, void *jac, void *scratch) {
+static pt_status PT_NAME(exact)(const pt_job *job, int64_t row, void *y, double *value,
+                                const void *g, void *product, void *jac, void *scratch,
+                                pt_poll_fn stop, void *stop_ctx) {
     char *work = scratch;
     const size_t bytes = (size_t)job->n * sizeof(double);
     PT_NAME(race) race = PT_NAME(race_start)(job, row, &work);
@@ -166,17 +181,19 @@ static void PT_NAME(exact)(const pt_job *job, int64_t row, void *y, double *valu
         memset(sum_jac, 0, bytes * (size_t)job->n);
     for (int64_t j = 0; g && j < job->n; j++)
         cotangent[j] = race.theta[j] > -PT_INFINITY ? (double)((const PT_REAL *)g)[j] : 0;
+    pt_status status = PT_OK;
+    double *wants_y = y ? sum_y : NULL, *wants_product = product ? sum_product : NULL;
+    const double *along = g ? cotangent : NULL;
     if (job->noise.kind == PT_GUMBEL)
-        PT_NAME(exact_gumbel)
-        (&race, job->noise.shift, g ? cotangent : NULL, y ? sum_y : NULL, &sum_value,
-         product ? sum_product : NULL, sum_jac);
+        status = PT_NAME(exact_gumbel)(&race, job->noise.shift, along, wants_y, &sum_value,
+                                       wants_product, sum_jac);
     else
-        PT_NAME(exact_normal)
-        (&race, g ? cotangent : NULL, y ? sum_y : NULL, &sum_value, product ? sum_product : NULL,
-         sum_jac);
+        status = PT_NAME(exact_normal)(&race, along, wants_y, &sum_value, wants_product, sum_jac,
+                                       stop, stop_ctx);
     PT_NAME(store)(sum_y, job->n, y);
     PT_NAME(store)(sum_product, job->n, product);
     PT_NAME(store)(sum_jac, job->n * job->n, jac);
     if (value)
         *value = sum_value;
+    return status;
 }

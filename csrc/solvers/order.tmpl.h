@@ -15,15 +15,7 @@
 /* Longest item solved in lanes, in bytes: measured, about where counting pairs costs as much as buckets do. */
 #define PT_ORDER_LANES_BYTES 512
 #define PT_ORDER_TILE 4 /* items at a time in the pair count: all fit the registers */
-/* Bytes of a vector. Loops over arrays of lanes would do, but gcc and clang each leave some of these in memory. */
-#if defined(__AVX512F__)
-#define PT_ORDER_VECTOR 64
-#elif defined(__AVX2__)
-#define PT_ORDER_VECTOR 32
-#else
-#define PT_ORDER_VECTOR 16
-#endif
-#define PT_ORDER_STRIP (PT_ORDER_VECTOR / (int)sizeof(PT_REAL))
+#define PT_ORDER_STRIP (PT_VECTOR / (int)sizeof(PT_REAL))
 /* Longest item for buckets, and the fullest bucket allowed: measured, beyond them radix sort is the faster one. */
 #define PT_ORDER_BUCKETS_MAX (PT_F64 ? 1 << 19 : 1 << 15)
 #define PT_ORDER_FULL 24
@@ -31,8 +23,8 @@
 #define PT_ORDER_INF ((PT_REAL)__builtin_inf())
 
 /* a < b of two vectors is all ones, -1, where it holds. */
-typedef PT_REAL PT_NAME(order_reals) __attribute__((vector_size(PT_ORDER_VECTOR)));
-typedef PT_BITS PT_NAME(order_bits) __attribute__((vector_size(PT_ORDER_VECTOR)));
+typedef PT_REAL PT_NAME(order_reals) __attribute__((vector_size(PT_VECTOR)));
+typedef PT_BITS PT_NAME(order_bits) __attribute__((vector_size(PT_VECTOR)));
 
 /* A key that sorts like the real it was made from, and where it came from. */
 typedef struct {

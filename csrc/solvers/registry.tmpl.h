@@ -13,6 +13,7 @@
 #include "ranking.tmpl.h"
 #include "top_k.tmpl.h"
 
+/* clang-format off */
 static const pt_solver *const PT_NAME(solvers)[] = {
     &PT_NAME(argmax),
     &PT_NAME(grid_path),
@@ -22,3 +23,4 @@ static const pt_solver *const PT_NAME(solvers)[] = {
     &PT_NAME(top_k),
     NULL,
 };
+/* clang-format on */

@@ -3,8 +3,8 @@
 #error "top.tmpl.h is a template: include it from registry.tmpl.h"
 #endif
 
-#define PT_TOP_LANES_N                                                                             \
-    64 /* up to this n, and this k, draws are searched side by side in vector lanes */
+/* Up to this n, and this k, draws are searched side by side in vector lanes. */
+#define PT_TOP_LANES_N 256
 #define PT_TOP_LANES_K 8
 
 typedef struct {
@@ -91,56 +91,50 @@ static void PT_NAME(top_of_row)(const PT_REAL *theta, int64_t n, PT_NAME(top) * 
     PT_NAME(top_finish)(t, code);
 }
 
-/* PT_LANES draws side by side, each with a list of k, best first: an entry sinks to its place. */
-static void PT_NAME(top_of_lanes)(const PT_REAL *restrict theta, int64_t n, int64_t k,
-                                  int64_t n_draws, int32_t *restrict code) {
-    PT_REAL best[PT_TOP_LANES_K][PT_LANES];
-    int32_t index[PT_TOP_LANES_K][PT_LANES];
-    for (int64_t i = 0; i < k; i++)
-        for (int l = 0; l < PT_LANES; l++) {
-            best[i][l] = -PT_INFINITY;
-            index[i][l] = -1;
-        }
-    for (int64_t j = 0; j < n; j++) {
-        PT_REAL value[PT_LANES];
-        int32_t at[PT_LANES];
-        for (int l = 0; l < PT_LANES; l++) {
-            value[l] = theta[j * PT_LANES + l];
-            at[l] = (int32_t)j;
-        }
-        for (int64_t i = 0; i < k; i++)
-            for (int l = 0; l < PT_LANES; l++) {
-                const PT_REAL old = best[i][l], in = value[l];
-                const int32_t old_at = index[i][l], in_at = at[l];
-                const int up = in > old;
-                best[i][l] = up ? in : old;
-                index[i][l] = up ? in_at : old_at;
-                value[l] = up ? old : in;
-                at[l] = up ? old_at : in_at;
-            }
+/* Reals of one vector register, and as many integers; x > y is all ones where it holds. */
+typedef PT_REAL PT_NAME(top_reals) __attribute__((vector_size(PT_VECTOR)));
+typedef PT_SBITS PT_NAME(top_bits) __attribute__((vector_size(PT_VECTOR)));
+
+/* A vector's worth of draws side by side, each with a list of k, best first: an entry sinks to its place.
+ *   theta  [in]   entry j of the draws at theta[j * PT_LANES]
+ *   index  [out]  k x lanes */
+static inline void PT_NAME(top_of_vector)(const PT_REAL *restrict theta, int64_t n, int64_t k,
+                                          PT_NAME(top_bits) *restrict index) {
+    PT_NAME(top_reals) best[PT_TOP_LANES_K];
+    for (int64_t i = 0; i < k; i++) {
+        best[i] = (PT_NAME(top_reals)){ 0 } - PT_INFINITY;
+        index[i] = (PT_NAME(top_bits)){ 0 } - 1;
     }
-    for (int64_t d = 0; d < n_draws; d++)
-        for (int64_t i = 0; i < k; i++)
-            code[d * k + i] = index[i][d];
+    for (int64_t j = 0; j < n; j++) {
+        PT_NAME(top_reals) in;
+        PT_NAME(top_bits) at = (PT_NAME(top_bits)){ 0 } + (PT_SBITS)j;
+        PT_NAME(top_bits) up = { 0 };
+        memcpy(&in, theta + j * PT_LANES, sizeof in);
+        for (int64_t i = 0; i < k; i++) {
+            up |= in > best[i]; /* once an entry is displaced, all below it move */
+            const PT_NAME(top_bits) x = ((PT_NAME(top_bits))in ^ (PT_NAME(top_bits))best[i]) & up;
+            const PT_NAME(top_bits) y = (at ^ index[i]) & up;
+            best[i] = (PT_NAME(top_reals))((PT_NAME(top_bits))best[i] ^ x);
+            in = (PT_NAME(top_reals))((PT_NAME(top_bits))in ^ x);
+            index[i] ^= y;
+            at ^= y;
+        }
+    }
 }
 
-static void PT_NAME(argmax_of_lanes)(const PT_REAL *restrict theta, int64_t n, int64_t n_draws,
-                                     int32_t *restrict code) {
-    PT_REAL best[PT_LANES];
-    int32_t index[PT_LANES];
-    for (int l = 0; l < PT_LANES; l++) {
-        best[l] = -PT_INFINITY;
-        index[l] = -1;
+static void PT_NAME(top_of_lanes)(const PT_REAL *restrict theta, int64_t n, int64_t k,
+                                  int64_t n_draws, int32_t *restrict code) {
+    enum { lanes = PT_VECTOR / sizeof(PT_REAL) };
+    for (int64_t d = 0; d < n_draws; d += lanes) {
+        PT_NAME(top_bits) index[PT_TOP_LANES_K];
+        if (k == 1) /* a constant k unrolls */
+            PT_NAME(top_of_vector)(theta + d, n, 1, index);
+        else
+            PT_NAME(top_of_vector)(theta + d, n, k, index);
+        for (int64_t l = 0; l < lanes && d + l < n_draws; l++)
+            for (int64_t i = 0; i < k; i++)
+                code[(d + l) * k + i] = (int32_t)index[i][l];
     }
-    for (int32_t j = 0; j < n; j++)
-        for (int l = 0; l < PT_LANES; l++) {
-            const PT_REAL x = theta[j * PT_LANES + l];
-            const int up = x > best[l];
-            best[l] = up ? x : best[l];
-            index[l] = up ? j : index[l];
-        }
-    for (int64_t d = 0; d < n_draws; d++)
-        code[d] = index[d];
 }
 
 static size_t PT_NAME(top_work_size)(const pt_problem *p) {
@@ -152,10 +146,7 @@ static pt_status PT_NAME(top_solve)(const pt_problem *p, const pt_group *group, 
     const PT_REAL *theta = group->theta;
     (void)err;
     if (p->lanes == PT_LANES) {
-        if (p->top == 1)
-            PT_NAME(argmax_of_lanes)(theta, p->n, group->n_draws, code);
-        else
-            PT_NAME(top_of_lanes)(theta, p->n, p->top, group->n_draws, code);
+        PT_NAME(top_of_lanes)(theta, p->n, p->top, group->n_draws, code);
         return PT_OK;
     }
     PT_NAME(top) t = { work, 0, p->top };

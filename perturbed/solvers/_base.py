@@ -16,7 +16,17 @@ from .._values import Frozen
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Solver(Frozen):
-    """A solver y*(theta) = argmax over a finite set Y of <y, theta>. Base class of all solvers."""
+    """A solver y*(theta) = argmax over a finite set Y of <y, theta>. Base class of all solvers.
+
+    It maximises: pass costs negated. A solver is a frozen value: picklable, hashable, comparable, its repr its
+    constructor call. Your own solver is an `Oracle`, not a subclass of this.
+
+    Examples
+    --------
+    >>> import perturbed as pt
+    >>> pt.TopK(2) == pt.TopK(k=2), isinstance(pt.TopK(2), pt.Solver)
+    (True, True)
+    """
 
     _core_name: ClassVar[str] = ""
     _item_ndim: ClassVar[int] = 1
@@ -57,7 +67,14 @@ class Solver(Frozen):
         Returns
         -------
         ndarray, shape (*batch, *solution)
-            The maximiser, in theta's dtype.
+            The maximiser, in theta's dtype; ties by the rule of this solver.
+
+        Raises
+        ------
+        TypeError
+            Where theta is not real, or an instance argument is unknown.
+        ValueError
+            Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
         problem = self._problem(theta, instance)
         y = start(problem, PLAIN).forward(False, False, None)[0]

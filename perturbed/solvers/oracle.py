@@ -41,7 +41,11 @@ class Oracle(Solver):
     Notes
     -----
     `fn` is called in one thread, in order of rows and draws. Ties are broken as `fn` breaks them. As picklable and
-    hashable as `fn`.
+    hashable as `fn`. theta and epsilon share one unit; y has that of `fn`.
+
+    References
+    ----------
+    Abernethy, Lee & Tewari, "Perturbation techniques in online learning and optimization", 2016, for smoothing.
 
     Examples
     --------
@@ -82,7 +86,7 @@ class Oracle(Solver):
         batch, item = array.shape[:split], array.shape[split:]
         call = _Call(self, batch, array.dtype, _cut(instance, batch))
         if math.prod(batch):
-            call.learn_shape(array.reshape(-1, *item), item, draw)
+            call.learn_shape(array, item, draw)
         else:
             call.solution = item
         if self.linear and call.solution != item:
@@ -122,13 +126,11 @@ class _Call:
         self.solution: tuple[int, ...] = ()
         self.known: dict[int, Real] = {}  # first answers of row 0: by number of the first draw
 
-    def learn_shape(self, rows: Real, item: tuple[int, ...], draw: Draw) -> None:
+    def learn_shape(self, theta: Real, item: tuple[int, ...], draw: Draw) -> None:
         """Ask for the first draw (all draws of the first row, when batched): only fn knows the shape of a solution."""
         count = draw.samples if self.oracle.batched else 1
-        probe = Problem("oracle", (0, 1), (), rows[:1], (1,), item, (), lambda *_: None)
-        first = Draw(None if draw.epsilon is None else draw.epsilon[:1], *_rest(draw))
-        run = start(probe, first)
-        items = run.perturb(0, 1, 0, count).reshape(count, *item)
+        probe = Problem("oracle", (0, 1), (), theta, self.batch, item, (), lambda *_: None)
+        items = start(probe, draw).perturb(0, 1, 0, count).reshape(count, *item)
         where = -1 if draw.epsilon is None else 0
         answer = self._ask(0, where, items, None)
         self.solution = answer.shape[1:]
@@ -187,7 +189,3 @@ class _Call:
         if answer.dtype.kind not in "fiub":
             raise TypeError(f"fn must return real numbers, got {answer.dtype}")
         return answer
-
-
-def _rest(draw: Draw) -> tuple[Any, ...]:
-    return (draw.noise, draw.key, draw.row_offset, draw.samples, draw.sampler, draw.baseline)

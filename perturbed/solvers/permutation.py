@@ -32,7 +32,12 @@ class Permutation(Solver):
 
     Notes
     -----
-    Stable: equal entries keep their order, also descending (a stable argsort of -theta). Cost as `Ranking`.
+    Stable: equal entries keep their order, also descending (a stable argsort of -theta). Cost as `Ranking`. theta and
+    epsilon share one unit; y has none.
+
+    References
+    ----------
+    Berthet et al., "Learning with differentiable perturbed optimizers", NeurIPS 2020, for any function of theta.
 
     Examples
     --------

@@ -13,8 +13,8 @@ from ._base import Solver
 class TopK(Solver):
     """The k largest entries. Maximises <y, theta> over 0/1 vectors with exactly k ones: pass costs negated.
 
-    The item is theta (n,), the solution y (n,), or (k, n) when `ordered`. Instance argument: ``mask`` (bool, item shape;
-    False is left out); -inf leaves an entry out too.
+    The item is theta (n,), the solution y (n,), or (k, n) when `ordered`. Instance argument: ``mask`` (bool, item
+    shape; False is left out); -inf leaves an entry out too.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class TopK(Solver):
 
     Notes
     -----
-    Ties go to the lowest index. O(n + k log k) a draw for most theta, O(n log k) for any. theta, epsilon and value share
-    one unit; y has none.
+    Ties go to the lowest index. O(n + k log k) a draw for most theta, O(n log k) for any. theta, epsilon and value
+    share one unit; y has none.
 
     References
     ----------

@@ -1,0 +1,11 @@
+"""The list of cases, in the order of the table."""
+
+from __future__ import annotations
+
+from ..registry import Case
+from . import argmax, fenchel_young, grid_path, ranking, top_k
+
+
+def all_cases(threads: int) -> list[Case]:
+    modules = (argmax, top_k, ranking, grid_path, fenchel_young)
+    return [case for module in modules for case in module.cases(threads)]

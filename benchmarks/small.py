@@ -1,0 +1,59 @@
+"""What is no ratio to a peer: a tiny call, the time of the import, the peak of memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+import perturbed as pt
+
+from .timing import spell
+
+IMPORT = """
+import time
+import numpy
+start = time.perf_counter()
+import perturbed
+print(time.perf_counter() - start)
+"""
+MEMORY = """
+import resource, sys
+import numpy as np
+import perturbed as pt
+layer = pt.Perturbed(pt.Argmax(), samples=1000, estimator="score", sampler="iid", seed=0)
+theta, g = np.random.default_rng(0).standard_normal((2, 64, 10_000), dtype=np.float32)
+y, pullback = layer.vjp(theta)
+pullback(g)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def _in_new_process(script: str) -> float:
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return float(made.stdout)
+
+
+def tiny_call(directions: str) -> float:
+    """Seconds of a call on a 10-vector with M=10."""
+    theta, g = np.random.default_rng(0).standard_normal((2, 10), dtype=np.float32)
+    layer = pt.Perturbed(pt.Argmax(), samples=10, estimator="score", sampler="iid", seed=0)
+    if directions == "forward":
+        return min(spell(lambda: layer(theta)) for _ in range(10))
+    return min(spell(lambda: layer.vjp(theta)[1](g)) for _ in range(10))
+
+
+def measure(quick: bool) -> list[dict[str, Any]]:
+    repeats = 3 if quick else 8
+    found = [
+        ("call on a 10-vector, M=10, forward", tiny_call("forward") * 1e6, "us", 20),
+        ("call on a 10-vector, M=10, forward+vjp", tiny_call("forward+vjp") * 1e6, "us", None),
+        ("import, over NumPy's", min(_in_new_process(IMPORT) for _ in range(repeats)) * 1e3, "ms", 30),
+        ("peak memory, argmax B64 n10000 M1000, forward+vjp", _in_new_process(MEMORY) / 1e6, "MB", 300),
+    ]
+    return [
+        {"name": name, "value": value, "unit": unit, "below": below, "met": None if below is None else value < below}
+        for name, value, unit, below in found
+    ]

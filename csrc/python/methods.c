@@ -1,0 +1,277 @@
+/* methods: one core call each: allocate the results, let the GIL go, turn a status into an exception. */
+#include "binding.h"
+
+/* forward(value, clipped, target) -> (y, value, value_stderr, clipped) */
+static PyObject *run_forward(PyObject *object, PyObject *args) {
+    Run *self = (Run *)object;
+    int want_value, want_clipped;
+    PyObject *target, *out[4] = { NULL };
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    if (!PyArg_ParseTuple(args, "ppO", &want_value, &want_clipped, &target))
+        return NULL;
+    const void *y = NULL;
+    if (target != Py_None &&
+        !(y = expect_array(target, real_type(self), self->job.n_rows * self->job.n, "y")))
+        return NULL;
+    int failed = !(out[0] = new_rows(self, self->job.problem.y_size, real_type(self)));
+    failed |= want_value && !(out[1] = new_rows(self, -1, NPY_DOUBLE));
+    failed |= want_value && !(out[2] = new_rows(self, -1, NPY_DOUBLE));
+    failed |= want_clipped && !(out[3] = new_rows(self, -1, NPY_DOUBLE));
+    if (failed)
+        goto done;
+    if (want_clipped)
+        memset(PyArray_DATA(as_array(out[3])), 0, (size_t)self->job.n_rows * sizeof(double));
+    const pt_forward_out wanted = { data_or_null(out[0]), data_or_null(out[1]),
+                                    data_or_null(out[2]), data_or_null(out[3]), y };
+    PT_CALL(pt_forward(&job, &wanted, &err));
+    self->job.codes = job.codes;
+    self->job.y_mean = job.y_mean;
+    if (status == PT_OK)
+        return pack(out, 4);
+    raise_status(status, &err);
+done:
+    for (int i = 0; i < 4; i++)
+        Py_XDECREF(out[i]);
+    return NULL;
+}
+
+static int ready(const Run *self) {
+    if (!self->job.y_mean)
+        PyErr_SetString(PyExc_RuntimeError, "forward must be called first");
+    return self->job.y_mean != NULL;
+}
+
+/* vjp(g, stderr) -> (grad, grad_stderr) */
+static PyObject *run_vjp(PyObject *object, PyObject *args) {
+    Run *self = (Run *)object;
+    PyObject *g, *out[2] = { NULL };
+    int want_error;
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    if (!ready(self) || !PyArg_ParseTuple(args, "Op", &g, &want_error))
+        return NULL;
+    const void *cotangent =
+        expect_array(g, real_type(self), self->job.n_rows * self->job.problem.y_size, "g");
+    if (!cotangent || !(out[0] = new_like_theta(self)) ||
+        (want_error && !(out[1] = new_like_theta(self))))
+        goto done;
+    PT_CALL(pt_vjp(&job, cotangent, data_or_null(out[0]), data_or_null(out[1]), &err));
+    if (status == PT_OK)
+        return pack(out, 2);
+    raise_status(status, &err);
+done:
+    Py_XDECREF(out[0]);
+    Py_XDECREF(out[1]);
+    return NULL;
+}
+
+/* Calls with one array in (or None) and one out. */
+typedef enum {
+    JVP,
+    JACOBIAN,
+    Y_STDERR,
+    VJP_EPSILON,
+    VALUE_EPSILON,
+    VALUE_GRAD,
+    OBJECTIVE
+} one_call;
+
+static PyObject *one_result(const Run *self, one_call which) {
+    const pt_job *job = &self->job;
+    const npy_intp square[3] = { (npy_intp)job->n_rows, (npy_intp)job->problem.y_size,
+                                 (npy_intp)job->n };
+    switch (which) {
+    case JACOBIAN:
+        return new_array(3, square, real_type(self));
+    case VALUE_GRAD:
+        return new_like_theta(self);
+    case JVP:
+    case Y_STDERR:
+        return new_rows(self, job->problem.y_size, real_type(self));
+    default:
+        return new_rows(self, -1, NPY_DOUBLE);
+    }
+}
+
+static pt_status one_core_call(one_call which, pt_job *job, const void *in, void *out,
+                               pt_error *err) {
+    switch (which) {
+    case JVP:
+        return pt_jvp(job, in, out, err);
+    case JACOBIAN:
+        return pt_jacobian(job, out, err);
+    case Y_STDERR:
+        return pt_y_stderr(job, out, err);
+    case VJP_EPSILON:
+        return pt_vjp_epsilon(job, in, out, err);
+    case VALUE_EPSILON:
+        return pt_value_epsilon(job, out, err);
+    case VALUE_GRAD:
+        return pt_value_grad(job, in, out, err);
+    default:
+        return pt_objective(job, in, out, err);
+    }
+}
+
+static PyObject *run_one(Run *self, one_call which, PyObject *in, int64_t in_size) {
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    const void *from = NULL;
+    if (which != OBJECTIVE && !ready(self))
+        return NULL;
+    if (in != Py_None && !(from = expect_array(in, real_type(self), in_size, "the argument")))
+        return NULL;
+    PyObject *out = one_result(self, which);
+    if (!out)
+        return NULL;
+    PT_CALL(one_core_call(which, &job, from, PyArray_DATA(as_array(out)), &err));
+    if (status == PT_OK)
+        return out;
+    Py_DECREF(out);
+    return raise_status(status, &err);
+}
+
+static int64_t item_size(const Run *self) {
+    return self->job.n_rows * self->job.n;
+}
+
+static int64_t solution_size(const Run *self) {
+    return self->job.n_rows * self->job.problem.y_size;
+}
+
+static PyObject *run_jvp(PyObject *self, PyObject *t) {
+    return run_one((Run *)self, JVP, t, item_size((Run *)self));
+}
+
+static PyObject *run_jacobian(PyObject *self, PyObject *none) {
+    (void)none;
+    return run_one((Run *)self, JACOBIAN, Py_None, 0);
+}
+
+static PyObject *run_y_stderr(PyObject *self, PyObject *none) {
+    (void)none;
+    return run_one((Run *)self, Y_STDERR, Py_None, 0);
+}
+
+static PyObject *run_vjp_epsilon(PyObject *self, PyObject *g) {
+    return run_one((Run *)self, VJP_EPSILON, g, solution_size((Run *)self));
+}
+
+static PyObject *run_value_epsilon(PyObject *self, PyObject *none) {
+    (void)none;
+    return run_one((Run *)self, VALUE_EPSILON, Py_None, 0);
+}
+
+static PyObject *run_value_grad(PyObject *self, PyObject *target) {
+    return run_one((Run *)self, VALUE_GRAD, target, item_size((Run *)self));
+}
+
+static PyObject *run_objective(PyObject *self, PyObject *y) {
+    return run_one((Run *)self, OBJECTIVE, y, item_size((Run *)self));
+}
+
+/* (row0, n_rows, first, count) */
+static PyObject *run_draws(Run *self, PyObject *args, int perturbed) {
+    long long row0, n_rows, first, count;
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    if (!PyArg_ParseTuple(args, "LLLL", &row0, &n_rows, &first, &count))
+        return NULL;
+    const pt_draw_range which = { row0, n_rows, first, count };
+    const npy_intp dims[3] = { (npy_intp)(n_rows > 0 ? n_rows : 0),
+                               (npy_intp)(count > 0 ? count : 0),
+                               (npy_intp)(perturbed ? self->job.n : self->job.problem.y_size) };
+    PyObject *out = new_array(3, dims, real_type(self));
+    if (!out)
+        return NULL;
+    PT_CALL(
+        (perturbed ? pt_perturb : pt_solutions)(&job, &which, PyArray_DATA(as_array(out)), &err));
+    if (status == PT_OK)
+        return out;
+    Py_DECREF(out);
+    return raise_status(status, &err);
+}
+
+static PyObject *run_solutions(PyObject *self, PyObject *args) {
+    return run_draws((Run *)self, args, 0);
+}
+
+static PyObject *run_perturb(PyObject *self, PyObject *args) {
+    return run_draws((Run *)self, args, 1);
+}
+
+/* exact(y, value, g, jacobian) -> (y, value, product, jacobian) */
+static PyObject *run_exact(PyObject *object, PyObject *args) {
+    Run *self = (Run *)object;
+    int want_y, want_value, want_jac;
+    PyObject *g, *out[4] = { NULL };
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    if (!PyArg_ParseTuple(args, "ppOp", &want_y, &want_value, &g, &want_jac))
+        return NULL;
+    const void *cotangent = NULL;
+    if (g != Py_None && !(cotangent = expect_array(g, real_type(self), item_size(self), "g")))
+        return NULL;
+    const npy_intp square[3] = { (npy_intp)self->job.n_rows, (npy_intp)self->job.n,
+                                 (npy_intp)self->job.n };
+    int failed = want_y && !(out[0] = new_like_theta(self));
+    failed |= want_value && !(out[1] = new_rows(self, -1, NPY_DOUBLE));
+    failed |= cotangent && !(out[2] = new_like_theta(self));
+    failed |= want_jac && !(out[3] = new_array(3, square, real_type(self)));
+    if (failed)
+        goto done;
+    PT_CALL(pt_exact(&job, data_or_null(out[0]), data_or_null(out[1]), cotangent,
+                     data_or_null(out[2]), data_or_null(out[3]), &err));
+    if (status == PT_OK)
+        return pack(out, 4);
+    raise_status(status, &err);
+done:
+    for (int i = 0; i < 4; i++)
+        Py_XDECREF(out[i]);
+    return NULL;
+}
+
+static PyObject *run_has_exact(PyObject *self, void *closure) {
+    (void)closure;
+    return PyBool_FromLong(pt_has_exact(&((Run *)self)->job));
+}
+
+static PyObject *run_keeps_codes(PyObject *self, void *closure) {
+    (void)closure;
+    return PyBool_FromLong(((Run *)self)->job.codes != NULL);
+}
+
+PyMethodDef run_methods[] = {
+    { "forward", run_forward, METH_VARARGS,
+      "Draw, solve, add up: (y, value, value_stderr, clipped)." },
+    { "vjp", run_vjp, METH_VARARGS, "Score estimate of J^T g and its standard error." },
+    { "jvp", run_jvp, METH_O, "Score estimate of J t." },
+    { "jacobian", run_jacobian, METH_NOARGS, "Score estimate of J." },
+    { "y_stderr", run_y_stderr, METH_NOARGS, "Standard error of the mean solution." },
+    { "vjp_epsilon", run_vjp_epsilon, METH_O, "Score estimate of d<g, y>/d epsilon." },
+    { "value_epsilon", run_value_epsilon, METH_NOARGS, "Estimate of dF/d epsilon." },
+    { "value_grad", run_value_grad, METH_O,
+      "Gradient of the value, or of the loss given a target." },
+    { "objective", run_objective, METH_O, "Objective of given solutions." },
+    { "solutions", run_solutions, METH_VARARGS, "Solutions of (row0, n_rows, first, count)." },
+    { "perturb", run_perturb, METH_VARARGS, "Noisy items of (row0, n_rows, first, count)." },
+    { "exact", run_exact, METH_VARARGS, "Closed form: (y, value, J g, J)." },
+    { NULL, NULL, 0, NULL }
+};
+
+PyGetSetDef run_getters[] = {
+    { "has_exact", run_has_exact, NULL, "Is there a closed form for this solver and noise?", NULL },
+    { "keeps_codes", run_keeps_codes, NULL, "Do the codes fit the memory limit?", NULL },
+    { NULL, NULL, NULL, NULL, NULL }
+};
