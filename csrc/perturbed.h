@@ -173,7 +173,7 @@ typedef struct {
 /* ---- job -------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *solver; /* "argmax", "top_k", "ranking", "permutation", "grid_path", "oracle" */
+    const char *solver; /* a name in solvers/registry.tmpl.h */
     int64_t ints[PT_MAX_INTS];
     int64_t n_ints;
     pt_array arrays[PT_MAX_ARRAYS];

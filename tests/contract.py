@@ -14,21 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import perturbed as pt
-from perturbed import (  # noqa: F401  (names for eval(repr(s)))
-    Argmax,
-    GridPath,
-    Gumbel,
-    Laplace,
-    Logistic,
-    Multiplicative,
-    Normal,
-    Oracle,
-    Permutation,
-    Ranking,
-    StudentT,
-    SumOfGamma,
-    TopK,
-)
 
 EULER_GAMMA = 0.57721566490153286061
 
@@ -536,7 +521,7 @@ class SolverContract:
     # ---- the solver as a value ----
 
     def from_repr(self, solver):
-        return eval(repr(solver))
+        return eval(repr(solver), vars(pt))
 
     def test_is_a_frozen_value(self):
         s = self.solver
