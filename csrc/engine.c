@@ -73,6 +73,15 @@ pt_status pt_run(pt_call *call, int64_t n_tasks, double cost, pt_work_fn task, v
     return status;
 }
 
+/* What a solver reports, with the row's name before it. */
+static pt_status fail_row(const pt_job *job, const pt_error *own, pt_error *err) {
+    char place[PT_MESSAGE_SIZE / 2];
+    if (own->status != PT_E_INFEASIBLE)
+        return pt_fail(err, own->status, own->row, "%s", own->message);
+    pt_name_place(job, own->row, -1, place, sizeof place);
+    return pt_fail(err, own->status, own->row, "%s: %s", place, own->message);
+}
+
 /* ---- solving a wave ---- */
 
 typedef struct {
@@ -86,8 +95,10 @@ static pt_status solve_task(void *ctx, int64_t index, void *work, pt_poll_fn sto
     const solve_context *c = ctx;
     const int64_t total = c->wave->n_rows * c->wave->n_m, first = index * c->chunk;
     const int64_t count = total - first < c->chunk ? total - first : c->chunk;
-    return c->call->kernels->solve(c->call->job, c->wave, first, count, work, stop, stop_ctx,
-                                   &c->errors[index]);
+    pt_error own = { PT_OK, -1, "" };
+    const pt_status status =
+        c->call->kernels->solve(c->call->job, c->wave, first, count, work, stop, stop_ctx, &own);
+    return own.status == PT_OK ? status : fail_row(c->call->job, &own, &c->errors[index]);
 }
 
 /* Draws a task: some tasks a thread, in whole lane groups; where screening pays, whole rows or even parts of one. */
@@ -301,32 +312,13 @@ static pt_status find_solver(pt_job *job, pt_error *err) {
     return job->solve->prepare(&job->problem, err);
 }
 
-/* "theta[2, 0, 5]" for an element of a row (element >= 0) or "theta[2, 0]" for the row. */
-static void name_place(const pt_job *job, int64_t row, int64_t element, char *out, size_t size) {
-    int64_t index[2 * PT_MAX_DIMS];
-    const int64_t nb = job->n_batch_dims, ni = element >= 0 ? job->n_item_dims : 0;
-    for (int64_t i = nb + ni - 1; i >= nb; i--) {
-        index[i] = element % job->item_dims[i - nb];
-        element /= job->item_dims[i - nb];
-    }
-    for (int64_t i = nb - 1; i >= 0; i--) {
-        index[i] = row % job->batch_dims[i];
-        row /= job->batch_dims[i];
-    }
-    size_t at = pt_append(out, size, 0, "theta");
-    for (int64_t i = 0; i < nb + ni; i++)
-        at = pt_append(out, size, at, "%s%lld", i ? ", " : "[", (long long)index[i]);
-    if (nb + ni)
-        pt_append(out, size, at, "]");
-}
-
 static pt_status check_row(const pt_call *call, int64_t row, void *work, pt_error *err) {
     const pt_job *job = call->job;
     const void *theta = (const char *)job->theta + (size_t)(row * job->n) * (job->f64 ? 8 : 4);
     char what = 0, place[PT_MESSAGE_SIZE / 2];
     const int64_t bad = call->kernels->find_bad(&job->problem, row, theta, &what);
     if (bad >= 0) {
-        name_place(job, row, bad, place, sizeof place);
+        pt_name_place(job, row, bad, place, sizeof place);
         if (what == 'm')
             return pt_fail(err, PT_E_VALUE, row,
                            "theta must not contain -inf for this solver (pass mask= instead), got"
@@ -339,10 +331,7 @@ static pt_status check_row(const pt_call *call, int64_t row, void *work, pt_erro
         return PT_OK;
     pt_error own = { PT_OK, -1, "" };
     const pt_status status = job->solve->check(&job->problem, row, theta, work, &own);
-    if (status == PT_OK)
-        return PT_OK;
-    name_place(job, row, -1, place, sizeof place);
-    return pt_fail(err, status, row, "%s: %s", place, own.message);
+    return own.status == PT_OK ? status : fail_row(job, &own, err);
 }
 
 typedef struct {

@@ -63,4 +63,7 @@ size_t pt_append(char *out, size_t size, size_t at, const char *format, ...)
 /* 64-byte aligned, zeroed; NULL when out of memory or the size overflows. */
 void *pt_zeros(int64_t count, size_t element);
 
+/* "theta[2, 0, 5]" for an element of a row (element >= 0) or "theta[2, 0]" for the row. */
+void pt_name_place(const pt_job *job, int64_t row, int64_t element, char *out, size_t size);
+
 #endif

@@ -165,7 +165,8 @@ typedef struct {
     /* Solve a group.
      *   code [out]  n_draws x code_len int32
      *   work [tmp]  work_size(p) bytes, contents undefined before and after
-     * Returns PT_OK, PT_E_STOPPED, PT_E_CALLBACK or PT_E_INFEASIBLE (err filled). Re-entrant. */
+     * Returns PT_OK, PT_E_STOPPED, PT_E_CALLBACK or PT_E_INFEASIBLE (err filled: as from check with the row, whose name
+     * the engine puts before the message). Re-entrant. */
     pt_status (*solve)(const pt_problem *p, const pt_group *group, int32_t *code, void *work,
                        pt_error *err);
 } pt_solver;

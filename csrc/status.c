@@ -1,4 +1,4 @@
-/* status: error reports and checked sizes. */
+/* status: error reports, the names in them, and checked sizes. */
 #include "engine.h"
 
 #include <stdarg.h>
@@ -31,4 +31,22 @@ size_t pt_append(char *out, size_t size, size_t at, const char *format, ...) {
     const int n = vsnprintf(out + at, size - at, format, args);
     va_end(args);
     return n < 0 ? at : at + (size_t)n;
+}
+
+void pt_name_place(const pt_job *job, int64_t row, int64_t element, char *out, size_t size) {
+    int64_t index[2 * PT_MAX_DIMS];
+    const int64_t nb = job->n_batch_dims, ni = element >= 0 ? job->n_item_dims : 0;
+    for (int64_t i = nb + ni - 1; i >= nb; i--) {
+        index[i] = element % job->item_dims[i - nb];
+        element /= job->item_dims[i - nb];
+    }
+    for (int64_t i = nb - 1; i >= 0; i--) {
+        index[i] = row % job->batch_dims[i];
+        row /= job->batch_dims[i];
+    }
+    size_t at = pt_append(out, size, 0, "theta");
+    for (int64_t i = 0; i < nb + ni; i++)
+        at = pt_append(out, size, at, "%s%lld", i ? ", " : "[", (long long)index[i]);
+    if (nb + ni)
+        pt_append(out, size, at, "]");
 }

@@ -114,6 +114,7 @@ CASES = [
     (layer(pt.GridPath()).estimate, shut((0, 0)), V, r"theta\[0, 0\]: no path"),
     (pt.GridPath(), with_entry(GRID, (1, 0, 0), -np.inf), V, r"theta\[1\]: source \(0, 0\) is closed"),
     (pt.GridPath(), with_entry(GRID, (1, 2, 3), -np.inf), V, r"theta\[1\]: target \(2, 3\) is closed"),
+    (pt.GridPath(), [GRID, GRID * 1e308], V, r"^theta\[1, 0\]: the cost of the path overflows$"),
     # instance arguments
     (lambda x: pt.Argmax()(x, masks=1), N, T, r"masks is no instance argument of Argmax \(it has: mask\)"),
     (lambda x: pt.Argmax()(x, source=1), N, T, r"source is no instance argument of Argmax"),
