@@ -27,9 +27,10 @@ from .estimators import Estimate
 from .layers import Perturbed
 from .losses import FenchelYoungLoss
 from .noise import Gumbel, Laplace, Logistic, Multiplicative, Noise, Normal, StudentT, SumOfGamma
-from .solvers import Argmax, GridPath, Oracle, Permutation, Ranking, Solver, TopK
+from .solvers import DTW, Argmax, GridPath, Oracle, Permutation, Ranking, Solver, TopK
 
 __all__ = [
+    "DTW",
     "Argmax",
     "Estimate",
     "FenchelYoungLoss",

@@ -2,10 +2,11 @@
 
 from ._base import Solver
 from .argmax import Argmax
+from .dtw import DTW
 from .grid_path import GridPath
 from .oracle import Oracle
 from .permutation import Permutation
 from .ranking import Ranking
 from .top_k import TopK
 
-__all__ = ["Argmax", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK"]
+__all__ = ["DTW", "Argmax", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK"]
