@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -35,7 +36,7 @@ def run_all(chosen: argparse.Namespace, cases: list[Any], console: Any) -> dict[
 
     pt.set_num_threads(chosen.threads)
     isa = pt.get_config()["isa"]
-    plan = Plan(
+    whole = Plan(
         seconds=1.0 if chosen.quick else 10.0,
         rounds=2 if chosen.quick else 40,
         quick=chosen.quick,
@@ -48,7 +49,8 @@ def run_all(chosen: argparse.Namespace, cases: list[Any], console: Any) -> dict[
     with console.status("limits of the machine") as status:
         results["limits"] = limits.measure(isa, chosen.threads, chosen.quick)
         for i, case in enumerate(cases):
-            share = 2 * (end - perf_counter()) / (len(cases) - i + 1)
+            share = max(0.0, end - perf_counter()) / (len(cases) - i)
+            plan = replace(whole, seconds=min(whole.seconds, share / 6))
             results["cases"].append(run_case(case, plan, perf_counter() + share / 2, status.update))
         status.update("fixed costs")
         results["small"] = [] if chosen.case else small.measure(chosen.quick)
