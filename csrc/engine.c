@@ -23,9 +23,10 @@ void *pt_zeros(int64_t count, size_t element) {
 
 pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error *err) {
     const pt_kernels *kernels = job->kernels;
-    *call = (pt_call){
-        job, kernels, pt_threads_take(job->n_threads), NULL, kernels->work_size(job, n_m), err
-    };
+    *call = (pt_call){ .job = job, .kernels = kernels, .err = err };
+    call->n_threads = pt_threads_take(job->n_threads);
+    call->fp_mode = pt_fp_enter();
+    call->work_stride = kernels->work_size(job, n_m);
     call->work_stride = (call->work_stride + 127) & ~(size_t)63;
     size_t bytes;
     if (pt_mul_size((int64_t)call->work_stride, call->n_threads, &bytes))
@@ -38,8 +39,10 @@ pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error 
 
 void pt_call_end(pt_call *call) {
     free(call->work);
-    if (call->n_threads)
+    if (call->n_threads) {
         pt_threads_give(call->n_threads);
+        pt_fp_leave(call->fp_mode);
+    }
     call->work = NULL;
     call->n_threads = 0;
 }

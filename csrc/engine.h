@@ -9,8 +9,9 @@
 typedef struct {
     const pt_job *job;
     const pt_kernels *kernels;
-    int n_threads; /* taken for this call */
-    char *work;    /* n_threads slices of work_stride bytes */
+    int n_threads;    /* taken for this call */
+    uint64_t fp_mode; /* the calling thread's own, put back at the end */
+    char *work;       /* n_threads slices of work_stride bytes */
     size_t work_stride;
     pt_error *err;
 } pt_call;

@@ -1,12 +1,14 @@
 """Compute the polynomial coefficients of math.tmpl.h.   python csrc/fit_polynomials.py [NAME ...]
 
-Each polynomial minimises the largest weighted error |w(x) (g(x) - p(x))| over an interval (Remez exchange on a fine grid of
-Chebyshev points, 60 digits). On [0, hi] coefficients are rounded one at a time, from the constant term up, and the remaining ones are
-fitted again to what is left, so that the rounding of one is made good by the next; on intervals around 0, where the exchange
-does not converge for what is left, all are rounded at once. Needs mpmath; printed values are hex floats.
+Each polynomial minimises the largest weighted error |w(x) (g(x) - p(x))| over an interval (Remez exchange on a fine
+grid of Chebyshev points, 60 digits). On [0, hi] coefficients are rounded one at a time, from the constant term up, and
+the remaining ones are fitted again to what is left, so that the rounding of one is made good by the next; on intervals
+around 0, where the exchange does not converge for what is left, all are rounded at once. Needs mpmath; printed values
+are hex floats.
 """
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 from mpmath import mp, mpf
@@ -31,7 +33,7 @@ def remez(x, g, w, n):
             best, best_error = c, worst
         sign = error > 0
         starts = [0, *(np.flatnonzero(sign[1:] != sign[:-1]) + 1), len(x)]
-        peaks = [a + int(np.argmax(abs(error[a:b]))) for a, b in zip(starts, starts[1:])]
+        peaks = [a + int(np.argmax(abs(error[a:b]))) for a, b in pairwise(starts)]
         while len(peaks) > n + 1:
             peaks.pop(0 if abs(error[peaks[0]]) < abs(error[peaks[-1]]) else -1)
         if len(peaks) <= n or list(at) == peaks:
@@ -51,7 +53,7 @@ def fit(f, weight, lo, hi, n, dtype):
     lo, hi = mpf(lo), mpf(hi)
     x = np.array([(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (i + mpf(1) / 2) / GRID) for i in range(GRID)])
     g, w = np.array([f(v) for v in x]), np.array([abs(weight(v)) for v in x])
-    coefficients = []
+    coefficients, c = [], None
     for left in range(n, 0, -1):
         c = remez(x, g, w, left)[0] if lo == 0 or left == n else c[1:]
         coefficients.append(rounded(c[0], dtype))

@@ -292,6 +292,8 @@ int pt_usable_cores(void); /* affinity and cgroup respected */
 uint64_t pt_key(uint64_t seed, uint64_t call, uint32_t domain);
 /* One Philox 4x32-10 block, for known-answer tests. */
 void pt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+/* to[i] = from[i] in float, rounded to nearest whatever mode the thread is in. */
+void pt_narrow(const double *from, int64_t count, float *to);
 /* out[i] = f(x[i]) for the core's own elementary functions, for accuracy tests. Returns 0 if `name` is unknown. */
 int pt_math(const char *name, int f64, int64_t count, const void *x, void *out);
 

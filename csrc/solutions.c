@@ -175,10 +175,12 @@ pt_status pt_y_stderr(pt_job *job, void *y_error, pt_error *err) {
 pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err) {
     const pt_kernels *kernels = job->kernels;
     (void)err;
+    const uint64_t mode = pt_fp_enter();
     for (int64_t r = 0; r < job->n_rows; r++)
         out[r] =
             kernels->objective(&job->problem, real_place(job, (void *)(uintptr_t)y, r * job->n),
                                real_place(job, (void *)(uintptr_t)job->theta, r * job->n));
+    pt_fp_leave(mode);
     return PT_OK;
 }
 
@@ -257,4 +259,11 @@ void pt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 int pt_math(const char *name, int f64, int64_t count, const void *x, void *out) {
     const pt_kernel_set *set = pt_kernels_in_use();
     return (f64 ? set->f64 : set->f32)->math(name, count, x, out);
+}
+
+void pt_narrow(const double *from, int64_t count, float *to) {
+    const uint64_t mode = pt_fp_enter();
+    for (int64_t i = 0; i < count; i++)
+        to[i] = (float)from[i];
+    pt_fp_leave(mode);
 }

@@ -37,33 +37,29 @@ double pt_now(void) {
 /* ---- floating-point environment ---- */
 
 #if defined(__SSE2__)
-typedef unsigned int fp_env;
-/* MXCSR's default: all exceptions masked, round to nearest, neither flush-to-zero nor denormals-are-zero. */
-static fp_env fp_enter(void) {
-    fp_env old = _mm_getcsr();
-    _mm_setcsr(0x1F80u);
+uint64_t pt_fp_enter(void) {
+    const unsigned int old = _mm_getcsr();
+    _mm_setcsr(0x1F80u); /* MXCSR's default: exceptions masked, round to nearest, nothing flushed */
     return old;
 }
-static void fp_leave(fp_env old) {
-    _mm_setcsr(old);
+void pt_fp_leave(uint64_t old) {
+    _mm_setcsr((unsigned int)old);
 }
 #elif defined(__aarch64__)
-typedef uint64_t fp_env;
-static fp_env fp_enter(void) {
-    fp_env old, plain = 0;
+uint64_t pt_fp_enter(void) {
+    uint64_t old;
     __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"(plain));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
     return old;
 }
-static void fp_leave(fp_env old) {
+void pt_fp_leave(uint64_t old) {
     __asm__ volatile("msr fpcr, %0" : : "r"(old));
 }
 #else
-typedef int fp_env;
-static fp_env fp_enter(void) {
+uint64_t pt_fp_enter(void) {
     return 0;
 }
-static void fp_leave(fp_env old) {
+void pt_fp_leave(uint64_t old) {
     (void)old;
 }
 #endif
@@ -152,7 +148,7 @@ static void record_failure(team *t, int64_t index, pt_status status) {
 
 /* Tasks below a failed one still run, so that the lowest bad row is found; tasks above it need not. */
 static void work(team *t, int worker) {
-    fp_env env = fp_enter();
+    const uint64_t mode = pt_fp_enter();
     pt_poll_fn stop = worker == 0 ? stop_or_poll : stop_flag;
     for (;;) {
         int64_t i = atomic_fetch_add(&t->next, 1);
@@ -165,7 +161,7 @@ static void work(team *t, int worker) {
         }
         atomic_fetch_add(&t->done, 1);
     }
-    fp_leave(env);
+    pt_fp_leave(mode);
 }
 
 #ifdef _OPENMP

@@ -12,7 +12,7 @@ typedef pt_status (*pt_task_fn)(void *ctx, int64_t index, int worker, pt_poll_fn
 /* Run all tasks on up to n_threads threads and wait.
  *   n_threads  [in]  from pt_threads_take; tasks are handed out in order, one at a time
  *   poll       [in]  asked from the calling thread about every 20 ms, also while it only waits; may be NULL
- * Each worker runs with round-to-nearest and no flush-to-zero; what it had is put back. Returns the first status that
+ * Each worker runs in the mode of pt_fp_enter. Returns the first status that
  * is not PT_OK in order of task number among those that ran, or PT_E_STOPPED. */
 pt_status pt_parallel_for(int64_t n_tasks, int n_threads, pt_task_fn task, void *ctx,
                           pt_poll_fn poll, void *poll_ctx);
@@ -21,6 +21,10 @@ pt_status pt_parallel_for(int64_t n_tasks, int n_threads, pt_task_fn task, void 
  * What was taken must be given back. */
 int pt_threads_take(int wanted);
 void pt_threads_give(int taken);
+
+/* Set round-to-nearest with no flush-to-zero in the calling thread; returns what it had, for pt_fp_leave. */
+uint64_t pt_fp_enter(void);
+void pt_fp_leave(uint64_t old);
 
 /* Seconds of a monotonic clock. */
 double pt_now(void);

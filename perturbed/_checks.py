@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from . import _core
 
 Real = NDArray[np.floating[Any]]
-Seed = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+if TYPE_CHECKING:
+    Seed = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+else:
+    Seed = Any  # numpy.random is loaded when a seed first needs it
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+_RANGE = {_F32: (2.0**-149, float(np.finfo(np.float32).max)), _F64: (5e-324, float(np.finfo(np.float64).max))}
 _REFUSED = {"MaskedArray": "pass mask= instead", "matrix": "pass np.asarray(it)"}
 
 
@@ -43,7 +47,7 @@ def as_array(name: str, x: object) -> NDArray[Any]:
 
 def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float32 or float64: what an array of this dtype is computed in."""
-    if dtype == _F64 or dtype == _F32:
+    if dtype in (_F64, _F32):
         return _F64 if dtype == _F64 else _F32
     if dtype.kind in "biu":
         return _F64
@@ -57,11 +61,12 @@ def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def as_theta(x: object, item_ndim: int) -> Real:
     """Copy theta to a private C-contiguous float32 or float64 array."""
     array = as_array("theta", x)
+    dtype = real_dtype("theta", array.dtype)
     if array.ndim < item_ndim:
         raise ValueError(f"theta must have at least {item_ndim} dimension{'s' * (item_ndim > 1)}, got {array.ndim}")
     if 0 in array.shape[array.ndim - item_ndim :]:
         raise ValueError(f"theta must have at least one entry an item, got shape {array.shape}")
-    return np.array(array, dtype=real_dtype("theta", array.dtype), order="C")
+    return np.array(array, dtype=dtype, order="C")
 
 
 def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Real:
@@ -70,7 +75,8 @@ def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     real_dtype(name, array.dtype)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    result = np.require(array, dtype, ("C", "A"))
+    with np.errstate(over="ignore"):  # what overflows is not finite, below
+        result = np.require(array, dtype, ("C", "A"))
     if not np.isfinite(result).all():
         bad = np.unravel_index(int(np.argmin(np.isfinite(result))), shape)
         raise ValueError(f"{name} must be finite, got {result[bad]} at {name}[{', '.join(map(str, bad))}]")
@@ -108,8 +114,8 @@ def as_epsilon(epsilon: object, batch: tuple[int, ...], dtype: np.dtype[Any]) ->
         result = np.array(broadcast("epsilon", values, batch), dtype=np.float64, order="C").reshape(rows)
         worst = float(values.min()) if values.size else 1.0
     largest = float(values.max()) if values.size else 1.0
-    limit = np.finfo(dtype)
-    if not worst >= limit.smallest_subnormal or not largest <= limit.max:
+    least, most = _RANGE[dtype]
+    if not (worst >= least and largest <= most):
         check_epsilon(epsilon)
         raise ValueError(f"epsilon must be within the range of {dtype}, got {worst if worst < 1 else largest}")
     return result

@@ -32,7 +32,8 @@ class Problem:
     def per_row(self, values: NDArray[np.float64] | None) -> Real:
         """Numbers of rows as (*batch,), in theta's dtype."""
         assert values is not None
-        return values.reshape(self.batch).astype(self.theta.dtype, copy=False)
+        own = values.reshape(self.batch)
+        return own.copy() if self.theta.dtype == np.float64 else _core.narrow(own)
 
 
 _NO_NOISE = (0, 0.0, 0.0, 0.0, False, None, None, True)

@@ -6,6 +6,7 @@ A new estimator is one subclass of `Estimate` here and its name in `available`.
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,15 +27,15 @@ def _uniform(noise: NoiseBase) -> bool:
 def _comparable(noise: NoiseBase) -> bool:
     """Widths so alike that a quadrature resolves the narrowest in reasonable time."""
     scale = np.asarray(noise.scale)
-    return not scale.size or bool(0 < scale.max() <= 64 * scale.min())
+    return not scale.size or bool(0 < scale.max() <= 512 * scale.min())
 
 
 def available(solver: Solver, noise: NoiseBase) -> list[str]:
     """Estimators that exist for this solver and noise, the best first."""
     names = ["score"]
-    if isinstance(solver, Argmax):
-        if (isinstance(noise, Normal) and _comparable(noise)) or (isinstance(noise, Gumbel) and _uniform(noise)):
-            names.insert(0, "exact")
+    closed = (isinstance(noise, Normal) and _comparable(noise)) or (isinstance(noise, Gumbel) and _uniform(noise))
+    if isinstance(solver, Argmax) and closed:
+        names.insert(0, "exact")
     return names
 
 
@@ -91,9 +92,9 @@ class Estimate:
         assert self._draw.epsilon is not None
         return self._draw.epsilon
 
-    def _rows(self, items: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Something like theta as (rows, n), also where there are no rows."""
-        return items.reshape(len(self._epsilon()), math.prod(self._problem.item))
+    def _sums(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of each row's item."""
+        return _row_sums(x.reshape(len(self._epsilon()), math.prod(self._problem.item)))
 
     def _need_value(self) -> None:
         self._solver._need_linear("value")
@@ -127,7 +128,7 @@ class Estimate:
         # y_eps depends on theta / epsilon alone: -<J^T g, theta> / epsilon
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
         product = self.vjp(g).astype(np.float64) * theta
-        return self._per_row(-_row_sums(self._rows(product)) / self._epsilon())
+        return self._per_row(-self._sums(product) / self._epsilon())
 
     def atoms(self, i: int) -> tuple[Real, NDArray[np.float64]]:
         """Distinct solutions among the draws of one row.
@@ -243,7 +244,7 @@ class ScoreEstimate(Estimate):
     @property
     def y(self) -> Real:
         """Mean of the draws."""
-        return self._y
+        return self._y.copy()  # what users write into it changes nothing here
 
     @property
     def y_stderr(self) -> Real:
@@ -318,17 +319,19 @@ class ExactEstimate(Estimate):
         assert y is not None
         self._y = y
         self._has_drawn = False
+        self._lock = threading.Lock()
 
     def _drawn(self) -> _core.Run:
-        if not self._has_drawn:
-            self._run.forward(False, False, None)
-            self._has_drawn = True
+        with self._lock:  # a second forward would free the codes that another thread reads
+            if not self._has_drawn:
+                self._run.forward(False, False, None)
+                self._has_drawn = True
         return self._run
 
     @property
     def y(self) -> Real:
         """Softmax, or the chances of each entry by quadrature."""
-        return self._y
+        return self._y.copy()  # what users write into it changes nothing here
 
     @property
     def y_stderr(self) -> Real:
@@ -351,7 +354,7 @@ class ExactEstimate(Estimate):
     def value_epsilon(self) -> Real:
         """(F_eps - <y_eps, theta>) / epsilon."""
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
-        inner = _row_sums(self._rows(self._y.astype(np.float64) * theta))
+        inner = self._sums(self._y.astype(np.float64) * theta)
         value = self._values if self._values is not None else self._run.exact(False, True, None, False)[1]
         assert value is not None
         return self._per_row((value - inner) / self._epsilon())

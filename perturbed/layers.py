@@ -192,7 +192,7 @@ class Perturbed:
         samples: int | None = None,
     ) -> tuple[Problem, Draw]:  # fmt: skip
         """Everything about a call, checked; the layer's count goes on only when the rest is right."""
-        solver, noise = self._solver, self._noise
+        solver = self._solver
         if seed is not None:
             check_seed(seed)
         draw = Draw(

@@ -167,7 +167,8 @@ def _exact(
     """F_eps(theta) - <y, theta> - epsilon <E Z, y>, clamped at 0."""
     estimate = ExactEstimate(layer._solver, layer._noise, problem, draw, value=True)
     values = estimate._values
-    assert values is not None and draw.epsilon is not None
+    assert values is not None
+    assert draw.epsilon is not None
     rows = len(values)
     used = start(problem, Draw()).objective(y)
     widths = layer._noise._widths(problem.item)

@@ -267,7 +267,8 @@ class Multiplicative(NoiseBase):
         inner = as_noise(self.noise)
         if not isinstance(inner, Normal | Gumbel | Laplace | Logistic):
             raise ValueError(
-                f"noise must have a finite E exp(eps Z) to be multiplicative (normal, gumbel, laplace, logistic), got {inner!r}"
+                "noise must have a finite E exp(eps Z) to be multiplicative (normal, gumbel, laplace, logistic), "
+                f"got {inner!r}"
             )
         object.__setattr__(self, "noise", inner)
 
@@ -332,8 +333,8 @@ class Noise(NoiseBase):
         rng = np.random.Generator(np.random.Philox(key=np.array([key, row % 2**64], dtype=np.uint64)))
         z = _answer("sample", self.sample(rng, shape), shape)
         score = None if self.score is None else _answer("score", self.score(z), shape)
-        layout = ("C", "A")
-        return np.require(z, dtype, layout), None if score is None else np.require(score, dtype, layout)
+        z = np.require(z, dtype, ("C", "A"))
+        return z, None if score is None else np.require(score, dtype, ("C", "A"))
 
 
 def _answer(name: str, x: object, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -52,7 +52,7 @@ NOISES = {
     "user": (pt.Noise(user_sample, user_score, 0.0), user_score),
     "multiplicative": (pt.Multiplicative(pt.Normal()), lambda z: z),
 }
-MIRRORED = {"normal", "gumbel", "centered gumbel", "laplace", "logistic", "multiplicative"}
+MIRRORED = {"normal", "gumbel", "centered gumbel", "laplace", "logistic", "student", "multiplicative"}
 SAMPLERS = ("iid", "antithetic")
 BASELINES = (None, "loo", "solution", "hybrid")
 
@@ -154,7 +154,7 @@ class Reference:
         return self.rows(np.einsum("rmi,rm->ri", self._flat(self.c), weight) / self.samples, self.solution)
 
     def vjp_epsilon(self, g):
-        if self.solver._homogeneous and not self.multiplicative:
+        if self.solver._homogeneous and not self.multiplicative and (self.sigma > 0).all():
             product = self.vjp(g).reshape(len(self.y), -1) * self.theta.reshape(len(self.y), -1)
             return self.rows(-product.sum(1) / self.eps, ())
         weight = self._dot(self.c, g.reshape(len(self.y), -1))

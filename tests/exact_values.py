@@ -1,4 +1,4 @@
-"""Exact values by quadrature and closed forms, recorded noise, and z-scores: shared by the tests of estimators and losses."""
+"""Exact values by quadrature and closed forms, recorded noise, z-scores: what several files of tests share."""
 
 from functools import cache
 
@@ -11,7 +11,11 @@ import perturbed as pt
 NOISES = {
     "normal": (pt.Normal(), stats.norm, lambda z: z),
     "gumbel": (pt.Gumbel(), stats.gumbel_r, lambda z: 1 - np.exp(-z)),
-    "centered": (pt.Gumbel(centered=True), stats.gumbel_r(loc=-np.euler_gamma), lambda z: 1 - np.exp(-z - np.euler_gamma)),
+    "centered": (
+        pt.Gumbel(centered=True),
+        stats.gumbel_r(loc=-np.euler_gamma),
+        lambda z: 1 - np.exp(-z - np.euler_gamma),
+    ),
     "laplace": (pt.Laplace(), stats.laplace, np.sign),
     "logistic": (pt.Logistic(), stats.logistic, lambda z: np.tanh(z / 2)),
     "student": (pt.StudentT(5), stats.t(5), lambda z: 6 * z / (5 + z * z)),

@@ -11,6 +11,7 @@ from exact_values import (
     derivative,
     difference_cdf,
     gradient,
+    log_mean,
     multiplicative_exact,
     ranking_exact,
     ranking_value,
@@ -37,7 +38,7 @@ def score_layer(solver, **options):
 
 
 def check_consistent(layer, theta):
-    """On the same draws J, J t, J^T g agree, and the value with its derivative by epsilon (the same sums, cut otherwise)."""
+    """On the same draws J, J t and J^T g agree, and the value with its derivative by epsilon."""
     est = layer.estimate(theta)
     y, rng = est.y, np.random.default_rng(1)
     g, t = rng.standard_normal(y.shape), rng.standard_normal(theta.shape)
@@ -181,7 +182,9 @@ def test_standard_errors(name, baseline, sampler):
     est = layer.estimate(replicate(THETA, rows))
     g = replicate(G, rows)
     np.testing.assert_allclose(told_and_measured(est.y, est.y_stderr), 1, atol=0.05)
-    np.testing.assert_allclose(told_and_measured(est.value, est.value_stderr), 1, atol=0.1 if name == "student" else 0.05)
+    np.testing.assert_allclose(
+        told_and_measured(est.value, est.value_stderr), 1, atol=0.1 if name == "student" else 0.05
+    )
     # pairs: 10 independent contributions, and a baseline that they share
     bound = 0.1 if sampler == "iid" else 0.15
     np.testing.assert_allclose(told_and_measured(est.vjp(g), est.vjp_stderr(g)), 1, atol=bound)
@@ -346,6 +349,33 @@ def test_multiplicative(name, scale, baseline):
         assert_unbiased("value_epsilon", est.value_epsilon, by_epsilon[3], seen=0.1)
 
 
+@pytest.mark.parametrize("scale", [1.0, (1.0, 0.5, 1.2)])
+@pytest.mark.parametrize("name", INNER)
+def test_multiplicative_by_draws(name, scale):
+    """The same numbers from recorded noisy items, to rounding."""
+    epsilon, samples = 0.3, 50
+    noise = pt.Multiplicative(NOISES[name][0], scale=scale)
+    layer = score_layer(pt.Argmax(), noise=noise, samples=samples, epsilon=epsilon, baseline=None)
+    theta = replicate(POSITIVE, 3)
+    est = layer.estimate(theta)
+    noisy = record(noise, theta.shape, samples, theta=theta, epsilon=epsilon)
+    width = epsilon * np.broadcast_to(scale, 3).astype(float)
+    c = np.array([log_mean(name, w) for w in width.tolist()])
+    slope = np.array([derivative(lambda w: log_mean(name, float(w)), w, 1e-3) for w in width])
+    z = (np.log(noisy / POSITIVE) + c) / width
+    s = NOISES[name][2](z)
+    y = (noisy == noisy.max(-1, keepdims=True)) * 1.0
+    size = {"rtol": 1e-8, "atol": 1e-9}
+    np.testing.assert_allclose(est.value, (y * noisy).sum(-1).mean(1), **size)
+    np.testing.assert_allclose(est.value_grad(), (y * noisy / POSITIVE).mean(1), **size)
+    moved = noisy * (z - slope) * width / epsilon
+    np.testing.assert_allclose(est.value_epsilon, (y * moved).sum(-1).mean(1), **size)
+    weight = y @ G
+    np.testing.assert_allclose(est.vjp(replicate(G, 3)), (weight[..., None] * s / (width * POSITIVE)).mean(1), **size)
+    by_epsilon = (s * z - 1 - s * slope).sum(-1) / epsilon
+    np.testing.assert_allclose(est.vjp_epsilon(replicate(G, 3)), (weight * by_epsilon).mean(1), **size)
+
+
 @pytest.mark.parametrize("name", INNER)
 def test_multiplicative_of_costs(name):
     """Two costs, theta < 0: the smaller cost wins, P = K(log(cost ratio) / epsilon)."""
@@ -400,9 +430,7 @@ def test_identity(name, epsilon, scale):
     noise = type(base)(**options, scale=scale)
     theta = np.array([0.5, -1.0]) * epsilon
     rows = 1500
-    layer = score_layer(
-        pt.Oracle(lambda x: x, batched=True, linear=False), noise=noise, epsilon=epsilon, samples=200
-    )
+    layer = score_layer(pt.Oracle(lambda x: x, batched=True, linear=False), noise=noise, epsilon=epsilon, samples=200)
     y, pullback = layer.vjp(replicate(theta, rows))
     est = layer.estimate(replicate(theta, rows))
     assert_unbiased("jacobian", est.jacobian(), np.eye(2), seen=0.05)
@@ -486,7 +514,7 @@ def test_forward_only(noise):
         lambda: est.vjp_epsilon(G),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match="derivatives need noise with a score, and .* has none: forward only"):
+        with pytest.raises(ValueError, match=r"derivatives need noise with a score, and .* has none: forward only"):
             call()
 
 
@@ -505,7 +533,7 @@ def test_student_without_a_mean(df):
     assert layer(THETA).sum() == pytest.approx(1)
     assert np.isfinite(layer.vjp(THETA)[1](G)).all()
     for call in (layer.value, layer.value_and_grad):
-        with pytest.raises(ValueError, match="value needs noise with a mean, and StudentT.* has none"):
+        with pytest.raises(ValueError, match=r"value needs noise with a mean, and StudentT.* has none"):
             call(THETA)
     est = layer.estimate(THETA)
     for name in ("value", "value_stderr", "value_epsilon"):
@@ -570,3 +598,15 @@ def test_memory_limit_changes_nothing():
         for a, b, c in zip(one, two, three, strict=True):
             np.testing.assert_array_equal(a, b)
             np.testing.assert_array_equal(a, c)
+
+
+@pytest.mark.parametrize("estimator", ["score", "exact"])
+def test_empty_batch(estimator):
+    est = pt.Perturbed(pt.Argmax(), estimator=estimator).estimate(np.zeros((2, 0, 3)))
+    empty = np.zeros((2, 0, 3))
+    for name in ("value", "value_stderr", "value_epsilon", "clipped"):
+        assert getattr(est, name).shape == (2, 0)
+    assert est.vjp_epsilon(empty).shape == (2, 0)
+    for result in (est.y, est.y_stderr, est.vjp(empty), est.vjp_stderr(empty), est.jvp(empty), est.value_grad()):
+        assert result.shape == (2, 0, 3)
+    assert est.jacobian().shape == (2, 0, 3, 3)

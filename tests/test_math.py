@@ -137,7 +137,9 @@ def test_edges(dtype):
         x, y = np.array(pairs, float).T
         np.testing.assert_array_equal(evaluate(name, dtype, x), y, err_msg=name)
         assert np.isnan(evaluate(name, dtype, [math.nan])).all(), name
-    assert evaluate("log", dtype, [info.smallest_subnormal])[0] == pytest.approx(math.log(info.smallest_subnormal), rel=1e-6)
+    assert evaluate("log", dtype, [info.smallest_subnormal])[0] == pytest.approx(
+        math.log(info.smallest_subnormal), rel=1e-6
+    )
     assert evaluate("exp", dtype, [math.log(float(info.tiny)) - 3])[0] > 0  # underflows gradually
     assert np.signbit(_core.math("tanh_half", np.array([-0.0], DTYPES[dtype])))[0]
 

@@ -50,7 +50,9 @@ def test_philox_twin():
 
 
 def test_keys_differ():
-    keys = {_core.key(seed, call, domain) for seed in (0, 1, 2**32, 2**63) for call in (0, 1, 2**32) for domain in range(4)}
+    keys = {
+        _core.key(seed, call, domain) for seed in (0, 1, 2**32, 2**63) for call in (0, 1, 2**32) for domain in range(4)
+    }
     assert len(keys) == 48
 
 
@@ -171,7 +173,9 @@ def test_later_calls_have_their_own_keys():
     for _ in range(3):
         layer(np.zeros(4))
     for call, z in enumerate(seen):
-        np.testing.assert_allclose(z, twin("normal", _core.key(5, call, 0), (1, 4), 1, True, 0, False)[0, 0], rtol=1e-14)
+        np.testing.assert_allclose(
+            z, twin("normal", _core.key(5, call, 0), (1, 4), 1, True, 0, False)[0, 0], rtol=1e-14
+        )
     assert len(seen) == 3
 
 

@@ -59,6 +59,16 @@ static PyObject *core_math(PyObject *module, PyObject *args) {
     return out;
 }
 
+static PyObject *core_narrow(PyObject *module, PyObject *x) {
+    (void)module;
+    const double *from = expect_array(x, NPY_DOUBLE, -1, "x");
+    PyObject *out =
+        from ? new_array(PyArray_NDIM(as_array(x)), PyArray_DIMS(as_array(x)), NPY_FLOAT) : NULL;
+    if (out)
+        pt_narrow(from, (int64_t)PyArray_SIZE(as_array(x)), PyArray_DATA(as_array(out)));
+    return out;
+}
+
 static PyObject *core_config(PyObject *module, PyObject *none) {
     (void)module;
     (void)none;
@@ -71,6 +81,7 @@ static PyMethodDef core_methods[] = {
     { "key", core_key, METH_VARARGS, "64 bits of key from (seed, call, domain)." },
     { "philox", core_philox, METH_VARARGS, "One Philox 4x32-10 block from (counter, key)." },
     { "math", core_math, METH_VARARGS, "An elementary function of the core, element by element." },
+    { "narrow", core_narrow, METH_O, "float64 to float32, in no special mode of the thread." },
     { "config", core_config, METH_NOARGS, "Compiler, instruction set, OpenMP, usable cores." },
     { NULL, NULL, 0, NULL }
 };

@@ -108,9 +108,10 @@ static inline void PT_NAME(top_of_vector)(const PT_REAL *restrict theta, int64_t
     for (int64_t j = 0; j < n; j++) {
         PT_NAME(top_reals) in;
         PT_NAME(top_bits) at = (PT_NAME(top_bits)){ 0 } + (PT_SBITS)j;
+        PT_NAME(top_bits) up = { 0 };
         memcpy(&in, theta + j * PT_LANES, sizeof in);
         for (int64_t i = 0; i < k; i++) {
-            const PT_NAME(top_bits) up = in > best[i];
+            up |= in > best[i]; /* once an entry is displaced, all below it move */
             const PT_NAME(top_bits) x = ((PT_NAME(top_bits))in ^ (PT_NAME(top_bits))best[i]) & up;
             const PT_NAME(top_bits) y = (at ^ index[i]) & up;
             best[i] = (PT_NAME(top_reals))((PT_NAME(top_bits))best[i] ^ x);

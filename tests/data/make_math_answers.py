@@ -1,6 +1,7 @@
 """Write math_answers.csv: known answers for csrc/math.tmpl.h, correctly rounded from 60 digits.   Needs mpmath.
 
-Columns: function, dtype (f32, f64), x (hex float; the integer k for sin_turn and cos_turn), y (repr of the value as a double).
+Columns: function, dtype (f32, f64), x (hex float; the integer k for sin_turn and cos_turn), y (repr of the value as a
+double).
 """
 
 import csv
@@ -86,7 +87,7 @@ def points(dtype, rng):
 
 def rows():
     rng = random.Random(1)
-    for dtype, (digits, least, most) in LAYOUT.items():
+    for dtype, (digits, least, _most) in LAYOUT.items():
         for name, (f, (lo, hi), (at_minus, at_plus)) in {**REAL, **(REAL64 if dtype == "f64" else {})}.items():
             for x in points(dtype, rng):
                 if lo <= x <= hi:

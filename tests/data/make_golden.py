@@ -1,0 +1,122 @@
+"""Write golden.json: a digest of the results of every solver, noise, sampler and dtype, from one machine.
+
+Another compiler, instruction set or machine has to give the same bits; a change of them on purpose runs this again and
+says so in the changelog. Inputs come from integer arithmetic alone, so that no other library has a say.
+
+    python tests/data/make_golden.py           write golden.json
+    python tests/data/make_golden.py --print   print the digests instead
+"""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+import perturbed as pt
+
+GOLDEN = Path(__file__).parent / "golden.json"
+
+SOLVERS = {  # name: solver, shape of an item
+    "argmax": (pt.Argmax(), (7,)),
+    "argmax long": (pt.Argmax(), (203,)),
+    "top_k": (pt.TopK(3), (9,)),
+    "top_k long": (pt.TopK(10), (150,)),
+    "top_k ordered": (pt.TopK(2, ordered=True), (9,)),
+    "ranking": (pt.Ranking(), (10,)),
+    "ranking long": (pt.Ranking(descending=True), (131,)),
+    "permutation": (pt.Permutation(), (6,)),
+    "grid_path": (pt.GridPath(), (5, 6)),
+    "grid_path 4": (pt.GridPath(4), (4, 9)),
+}
+NOISES = {
+    "normal": pt.Normal(),
+    "gumbel": pt.Gumbel(),
+    "centered gumbel": pt.Gumbel(centered=True),
+    "laplace": pt.Laplace(),
+    "logistic": pt.Logistic(),
+    "student_t": pt.StudentT(3.5),
+    "sum_of_gamma": pt.SumOfGamma(4.0, 5),
+    "multiplicative": pt.Multiplicative(pt.Normal()),
+    "multiplicative gumbel": pt.Multiplicative("gumbel"),
+    "scaled": pt.Normal(scale=0.75),
+}
+FEW = ("normal", "gumbel", "multiplicative")  # enough where a like solver has them all
+ALL = ("argmax", "top_k", "ranking", "grid_path")
+SAMPLERS = ("iid", "antithetic")
+DTYPES = (np.float32, np.float64)
+
+
+def numbers(shape, dtype, start):
+    """About uniform in (-2, 2), by a linear congruential generator; exact in float32."""
+    state, values = start, []
+    for _ in range(int(np.prod(shape))):
+        state = (1664525 * state + 1013904223) % 2**32
+        values.append(((state >> 12) - 2**19) / 2**18)
+    return np.array(values, dtype).reshape(shape)
+
+
+def results(layer, theta, g, t, seed):
+    """What a layer tells, in one order, as arrays."""
+    est = layer.estimate(theta, seed=seed)
+    yield from (est.y, est.y_stderr, layer.sample(theta, 3, seed=seed), est.clipped)
+    if layer.solver._linear:
+        yield from (est.value, est.value_stderr, est.value_epsilon, est.value_grad())
+        yield from pt.FenchelYoungLoss(layer, "none").value_and_grad(theta, est.atoms(0)[0][0] + 0 * theta, seed=seed)
+    if layer.noise._has_score:
+        yield from (est.vjp(g), est.vjp_stderr(g), est.jvp(t), est.vjp_epsilon(g))
+        if theta[0].size < 100:
+            yield est.jacobian()
+
+
+def digest(arrays):
+    h = sha256()
+    for x in arrays:
+        x = np.ascontiguousarray(x)
+        x = np.where(np.isnan(x), np.nan, x).astype(x.dtype)  # one NaN
+        h.update(f"{x.dtype.str} {x.shape}".encode())
+        h.update(x.astype(x.dtype.newbyteorder("<")).tobytes())
+    return h.hexdigest()[:20]
+
+
+def cases():
+    """Name and what computes its results."""
+    for solver_name, (solver, item) in SOLVERS.items():
+        for noise_name, noise in NOISES.items():
+            if solver_name not in ALL and noise_name not in FEW:
+                continue
+            for sampler in SAMPLERS:
+                if sampler == "antithetic" and not noise._mirrors:
+                    continue
+                for dtype in DTYPES:
+                    name = ", ".join((solver_name, noise_name, sampler, np.dtype(dtype).name))
+                    yield name, lambda a=(solver, item, noise, sampler, dtype): digest(case(*a))
+    for noise_name in ("normal", "gumbel"):
+        for dtype in DTYPES:
+            theta, g, t = (numbers((3, 8), dtype, i) for i in (1, 2, 3))
+            layer = pt.Perturbed(pt.Argmax(), noise=noise_name, epsilon=0.5)
+            name = f"exact argmax, {noise_name}, {np.dtype(dtype).name}"
+            yield name, lambda a=(layer, theta, g, t, 5): digest(results(*a))
+
+
+def case(solver, item, noise, sampler, dtype):
+    theta = numbers((3, *item), dtype, 1)
+    y = solver(theta)
+    g, t = numbers(y.shape, dtype, 2), numbers(theta.shape, dtype, 3)
+    layer = pt.Perturbed(
+        solver, noise=noise, epsilon=np.array([0.5, 0.25, 0.75]), samples=130, sampler=sampler, estimator="score"
+    )
+    return results(layer, theta, g, t, 2**40 + 5)
+
+
+def digests():
+    return {name: compute() for name, compute in cases()}
+
+
+if __name__ == "__main__":
+    text = json.dumps(digests(), indent=0)
+    if "--print" in sys.argv:
+        print(text)
+    else:
+        GOLDEN.write_text(text + "\n")
