@@ -53,7 +53,7 @@ def draw(results: dict[str, Any], folder: Path) -> Path | None:
     machine = results["machine"]
     axes.set_title(
         f"perturbed: times faster than each peer (dark: the fastest; line: target)\n"
-        f"{machine['processor']}, {machine['threads']} threads, {machine['perturbed'].get('isa')}, {machine['date']}",
+        f"{machine['processor']}, {machine['threads']} threads, {machine['perturbed'].get('isa')}, {results['clock']} time, {machine['date']}",
         fontsize=10,
         loc="left",
     )
