@@ -51,6 +51,22 @@ static inline PT_NAME(noise_source) PT_NAME(source)(const pt_job *job) {
     return (PT_NAME(noise_source)){ &job->noise, job->key, job->sampler == PT_ANTITHETIC };
 }
 
+/* What overflows becomes the largest real: an infinity would leave the entry out. */
+static inline PT_REAL PT_NAME(finite)(PT_REAL x) {
+    x = x < PT_LARGEST ? x : PT_LARGEST;
+    return x > -PT_LARGEST ? x : -PT_LARGEST;
+}
+
+/* theta' of one entry: -inf stays; additive and multiplicative noise. */
+static inline PT_REAL PT_NAME(moved)(PT_REAL theta, PT_REAL w, PT_REAL z) {
+    return theta > -PT_INFINITY ? PT_NAME(finite)(theta + w * z) : theta;
+}
+
+static inline PT_REAL PT_NAME(scaled)(PT_REAL theta, PT_REAL w, PT_REAL z, PT_REAL c) {
+    const PT_REAL factor = PT_NAME(finite)(PT_NAME(exp)(w * z - c));
+    return theta > -PT_INFINITY ? PT_NAME(finite)(theta * factor) : theta;
+}
+
 /* z of one draw to theta', in place. */
 static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restrict z) {
     const PT_REAL *restrict theta = PT_NAME(theta_row)(job, row);
@@ -62,18 +78,17 @@ static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restri
                 w = PT_NAME(width)(job, row, j);
                 c = pt_noise_log_mean(&job->noise, w);
             }
-            const PT_REAL factor = PT_NAME(exp)((PT_REAL)w * z[j] - (PT_REAL)c);
-            z[j] = theta[j] > -PT_INFINITY ? theta[j] * factor : theta[j];
+            z[j] = PT_NAME(scaled)(theta[j], (PT_REAL)w, z[j], (PT_REAL)c);
         }
     } else if (job->noise.scale) {
         for (int64_t j = 0; j < n; j++) {
             const PT_REAL w = (PT_REAL)PT_NAME(width)(job, row, j);
-            z[j] = theta[j] > -PT_INFINITY ? theta[j] + w * z[j] : theta[j];
+            z[j] = PT_NAME(moved)(theta[j], w, z[j]);
         }
     } else {
         const PT_REAL w = (PT_REAL)job->epsilon[row];
         for (int64_t j = 0; j < n; j++)
-            z[j] = theta[j] > -PT_INFINITY ? theta[j] + w * z[j] : theta[j];
+            z[j] = PT_NAME(moved)(theta[j], w, z[j]);
     }
 }
 
@@ -81,11 +96,9 @@ static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restri
 static void PT_NAME(perturb_lanes_alike)(const pt_job *job, int64_t row, PT_REAL *restrict z) {
     const PT_REAL *restrict theta = PT_NAME(theta_row)(job, row);
     const PT_REAL w = (PT_REAL)job->epsilon[row];
-    for (int64_t j = 0; j < job->n; j++) {
-        const PT_REAL x = theta[j], moves = x > -PT_INFINITY ? w : 0; /* -inf + 0 z is -inf */
+    for (int64_t j = 0; j < job->n; j++)
         for (int l = 0; l < PT_LANES; l++)
-            z[j * PT_LANES + l] = x + moves * z[j * PT_LANES + l];
-    }
+            z[j * PT_LANES + l] = PT_NAME(moved)(theta[j], w, z[j * PT_LANES + l]);
 }
 
 /* The same for any PT_LANES draws side by side. */
@@ -120,10 +133,10 @@ static void PT_NAME(perturb_lanes)(const pt_job *job, const int64_t row[PT_LANES
         }
         if (noise->multiplicative)
             for (int l = 0; l < PT_LANES; l++)
-                out[l] = x[l] > -PT_INFINITY ? x[l] * PT_NAME(exp)(w[l] * out[l] - c[l]) : x[l];
+                out[l] = PT_NAME(scaled)(x[l], w[l], out[l], c[l]);
         else
             for (int l = 0; l < PT_LANES; l++)
-                out[l] = x[l] > -PT_INFINITY ? x[l] + w[l] * out[l] : x[l];
+                out[l] = PT_NAME(moved)(x[l], w[l], out[l]);
     }
 }
 

@@ -135,7 +135,9 @@ static void PT_NAME(student_chunk)(const pt_words *words, PT_REAL df, int score,
             sincos_turn_f32(words->word[2 * r + 1][l], &sine, &cosine);
 #endif
             const PT_REAL grown = PT_NAME(expm1)((PT_REAL)-2.0 / df * PT_NAME(log_pos)(u));
-            const PT_REAL z = PT_SQRT(df * grown) * cosine;
+            PT_REAL radius = PT_SQRT(df * grown); /* kept where its square is finite */
+            radius = radius < PT_FAR ? radius : PT_FAR;
+            const PT_REAL z = radius * cosine;
             out->z[r][l] = score ? (df + (PT_REAL)1.0) * z / (df + z * z) : z;
         }
 }

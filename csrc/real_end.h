@@ -6,4 +6,6 @@
 #undef PT_NAME
 #undef PT_SQRT
 #undef PT_INFINITY
+#undef PT_LARGEST
+#undef PT_FAR
 #undef PT_ROUNDING

@@ -6,4 +6,6 @@
 #define PT_NAME(name) name##_f32
 #define PT_SQRT __builtin_sqrtf
 #define PT_INFINITY __builtin_inff()
+#define PT_LARGEST 0x1.fffffep127f
+#define PT_FAR 0x1p60f /* its square is finite */
 #define PT_ROUNDING 1e-5

@@ -6,4 +6,6 @@
 #define PT_NAME(name) name##_f64
 #define PT_SQRT __builtin_sqrt
 #define PT_INFINITY __builtin_inf()
+#define PT_LARGEST 0x1.fffffffffffffp1023
+#define PT_FAR 0x1p500 /* its square is finite */
 #define PT_ROUNDING 1e-13

@@ -106,7 +106,7 @@ static void PT_NAME(try_survivors)(const pt_job *job, int64_t row, PT_REAL level
             if (j >= job->n || !(theta[j] > -PT_INFINITY))
                 continue;
             w = scale ? (PT_REAL)PT_NAME(width)(job, row, j) : w;
-            const PT_REAL value = theta[j] + w * chunk.z[r][i];
+            const PT_REAL value = PT_NAME(moved)(theta[j], w, chunk.z[r][i]);
             if (value >= level)
                 PT_NAME(top_offer)(&tops[s->draw[i]], value, (int32_t)j);
         }

@@ -76,7 +76,7 @@ def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) 
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     with np.errstate(over="ignore"):  # what overflows is not finite, below
-        result = np.require(array, dtype, ("C", "A"))
+        result = np.require(array, dtype, ["C", "A"])
     if not np.isfinite(result).all():
         bad = np.unravel_index(int(np.argmin(np.isfinite(result))), shape)
         raise ValueError(f"{name} must be finite, got {result[bad]} at {name}[{', '.join(map(str, bad))}]")

@@ -331,21 +331,21 @@ class Noise(NoiseBase):
 
     def _draw(self, key: int, row: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Real, Real | None]:
         rng = np.random.Generator(np.random.Philox(key=np.array([key, row % 2**64], dtype=np.uint64)))
-        z = _answer("sample", self.sample(rng, shape), shape)
-        score = None if self.score is None else _answer("score", self.score(z), shape)
-        z = np.require(z, dtype, ("C", "A"))
-        return z, None if score is None else np.require(score, dtype, ("C", "A"))
+        z = _answer("sample", self.sample(rng, shape), shape, dtype)
+        return z, None if self.score is None else _answer("score", self.score(z), shape, dtype)
 
 
-def _answer(name: str, x: object, shape: tuple[int, ...]) -> NDArray[Any]:
+def _answer(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Real:
     array = as_array(f"the result of {name}", x)
     if array.shape != shape:
         raise ValueError(f"{name} must return shape {shape}, got {array.shape}")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must return real numbers, got {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must return finite numbers, got {array[~np.isfinite(array)].flat[0]}")
-    return array
+    with np.errstate(over="ignore"):  # what overflows is not finite, below
+        result = np.require(array, dtype, ["C", "A"])
+    if not np.isfinite(result).all():
+        raise ValueError(f"{name} must return finite numbers, got {result[~np.isfinite(result)].flat[0]}")
+    return result
 
 
 def _positive_number(name: str, value: object) -> float:

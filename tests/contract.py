@@ -504,7 +504,7 @@ class SolverContract:
             with pytest.raises(TypeError, match="mask is no instance argument"):
                 self.solver(self.theta(), mask=np.ones(self.item, bool))
             return
-        theta, g, t, y = self.inputs(3)
+        theta, g, t, _ = self.inputs(3)
         mask = np.ones((3, *self.item), bool)
         mask[(1, *self.forbidden())] = False
         keep = mask.copy()

@@ -1,5 +1,7 @@
 """Calls that are wrong: each is an exception whose words name the argument, and leaves its inputs as they were."""
 
+# ruff: noqa: E501    the table has one case a line
+
 import pickle
 import warnings
 

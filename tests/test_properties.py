@@ -89,7 +89,7 @@ def arrays(draw, shape, dtype):
         return y
     if layout == "list" and x.dtype == np.float64 and x.size:
         return x.tolist()
-    if layout == "read only":
+    if layout == "read only" and x.ndim:
         x.flags.writeable = False
     return x
 
@@ -250,6 +250,24 @@ def test_layers(data):
     assert contents(theta) == before
 
 
+def connected(solver, mask):
+    """Whether each row's ends are joined by open cells."""
+    for row in mask.reshape(-1, *mask.shape[-2:]):
+        seen, todo = set(), [solver.source] if row[solver.source] else []
+        while todo:
+            r, c = cell = todo.pop()
+            seen.add(cell)
+            for dr, dc in np.ndindex(3, 3):
+                other = r + dr - 1, c + dc - 1
+                straight = solver.neighbors == 8 or dr == 1 or dc == 1
+                inside = 0 <= other[0] < row.shape[0] and 0 <= other[1] < row.shape[1]
+                if straight and inside and row[other] and other not in seen:
+                    todo.append(other)
+        if solver.target not in seen:
+            return False
+    return True
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_masks(data):
@@ -259,14 +277,14 @@ def test_masks(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     mask = rng.random((*batch, *item)) < data.draw(st.sampled_from([0.3, 0.8, 1.0]))
     layer = pt.Perturbed(solver, samples=5, estimator="score")
-    try:
-        y = solver(theta, mask=mask)
-    except ValueError as error:
-        assert not isinstance(solver, pt.Ranking | pt.Permutation)
-        assert "theta" in str(error)
-        with pytest.raises(ValueError, match="theta"):
-            layer(theta, mask=mask)
+    needed = {pt.Argmax: 1, pt.TopK: getattr(solver, "k", 0)}.get(type(solver), 0)
+    closed = isinstance(solver, pt.GridPath) and not connected(solver, mask)
+    if closed or (mask.sum(-1) < needed).any():
+        for call in (solver, layer):
+            with pytest.raises(ValueError, match=r"^theta(\[.*\])?: "):
+                call(theta, mask=mask)
         return
+    y = solver(theta, mask=mask)
     for result in (y, layer(theta, mask=mask, seed=0)):
         if isinstance(solver, pt.Permutation):
             used, count = result.sum(-2), mask.sum(-1)
@@ -294,14 +312,41 @@ def test_sizes_at_the_edge_of_numbers(data):
     info = np.finfo(dtype)
     size = data.draw(st.sampled_from([float(info.max), float(info.max) / 4, float(info.tiny), float(info.tiny) / 1024]))
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
-    theta = (rng.integers(-4, 5, (2, *item)) / 4 * size).astype(dtype)
+    theta = (rng.integers(-4, 5, (2, *item)) / 4 * (size / 2 if size > 1 else size)).astype(dtype)
     epsilon = data.draw(st.sampled_from([size / 64, 1.0]))
     layer = pt.Perturbed(solver, epsilon=epsilon, samples=9, estimator="score")
-    try:
-        y, mean = solver(theta), layer(theta, seed=0)
-    except ValueError as error:
+    results, message = [], ""
+    for call in (lambda: solver(theta), lambda: layer(theta, seed=0)):
+        try:
+            results.append(call())
+        except ValueError as error:
+            message = str(error)
+    if message:
         assert isinstance(solver, pt.GridPath)
-        assert "overflow" in str(error)
+        assert "overflow" in message
         return
-    check_solution(solver, y, theta)
-    check_mean(solver, mean)
+    check_solution(solver, results[0], theta)
+    check_mean(solver, results[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "solver", [pt.Argmax(), pt.TopK(3), pt.TopK(2, ordered=True), pt.Ranking(), pt.Permutation()], ids=repr
+)
+@pytest.mark.parametrize("n", [4, 200])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_noise_that_overflows(solver, n, sign, dtype):
+    """Finite scores and widths whose sum is not finite: a clear error, or draws that are solutions."""
+    top = float(np.finfo(dtype).max)
+    theta = np.full((2, n), sign * top, dtype)
+    layer = pt.Perturbed(solver, epsilon=top / 10, samples=60, estimator="score")
+    try:
+        draws = layer.sample(theta, 60, seed=0)
+    except ValueError as error:
+        message = str(error)
+    else:
+        check_solution(solver, draws, np.zeros((2, 60, n)))
+        check_mean(solver, layer(theta, seed=0))
+        return
+    assert "theta" in message
+    assert "overflow" in message

@@ -138,7 +138,7 @@ def test_descending_signs():
     """Maximises -<y, theta>: the value's gradient is -y_eps and the loss's y - y_eps."""
     theta, y = np.array([[0.3, -0.1, 0.7]]), np.array([[1.0, 3.0, 2.0]])
     layer = pt.Perturbed(pt.Ranking(descending=True), samples=50)
-    value, grad = layer.value_and_grad(theta, seed=1)
+    _, grad = layer.value_and_grad(theta, seed=1)
     mean = layer(theta, seed=1)
     np.testing.assert_allclose(grad, -mean, rtol=1e-12)
     loss, loss_grad = pt.FenchelYoungLoss(layer, "sum").value_and_grad(theta, y, seed=1)
