@@ -48,7 +48,7 @@ def case_table(results: dict[str, Any]) -> Table:
     threads = results["machine"]["threads"]
     table = _table("least times, and ratios to the fastest peer of the same run", 2)
     for name in ("perturbed", "fastest peer", "ratio", "target", "core ns a draw", "of limit"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=name != "core ns a draw")
     for case in results["cases"]:
         for i, row in enumerate(case["rows"]):
             limit = limit_seconds(case, results)
