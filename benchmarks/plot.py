@@ -51,9 +51,10 @@ def draw(results: dict[str, Any], folder: Path) -> Path | None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     machine = results["machine"]
+    measured = (machine["processor"], f"{machine['threads']} threads", machine["perturbed"].get("isa"))
     axes.set_title(
-        f"perturbed: times faster than each peer (dark: the fastest; line: target)\n"
-        f"{machine['processor']}, {machine['threads']} threads, {machine['perturbed'].get('isa')}, {machine['date']}",
+        "perturbed: times faster than each peer (dark: the fastest; line: target)\n"
+        + ", ".join(map(str, (*measured, f"{results['clock']} time", machine["date"]))),
         fontsize=10,
         loc="left",
     )

@@ -48,7 +48,7 @@ def case_table(results: dict[str, Any]) -> Table:
     threads = results["machine"]["threads"]
     table = _table("least times, and ratios to the fastest peer of the same run", 2)
     for name in ("perturbed", "fastest peer", "ratio", "target", "core ns a draw", "of limit"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=name != "core ns a draw")
     for case in results["cases"]:
         for i, row in enumerate(case["rows"]):
             limit = limit_seconds(case, results)
@@ -117,7 +117,7 @@ def notes(results: dict[str, Any]) -> list[str]:
         for name, off in case["agreement"].items():
             if not off < DISAGREES:
                 lines.append(f"{case['title']}: y of {name} differs from ours, {off:.1f} times what noise explains")
-    if machine["load"] > 1:
+    if machine["load"] > 1 and results["clock"] == "wall":
         lines.append(f"The machine was not idle (load {machine['load']:.1f} at the start): do not quote these figures.")
     if machine["perturbed"].get("isa") != "avx512":
         lines.append("Without AVX-512 the targets are two thirds of those of the table.")
@@ -128,7 +128,7 @@ def show(results: dict[str, Any], console: Console) -> None:
     machine = results["machine"]
     isa = machine["perturbed"].get("isa")
     console.print(f"{machine['processor']}, {machine['threads']} threads, {isa}, {machine['date']}", highlight=False)
-    console.print("float32, estimator='score', iid", highlight=False)
+    console.print(f"float32, estimator='score', iid, {results['clock']} time", highlight=False)
     if results["cases"]:
         console.print(case_table(results))
         if any(len(times) > 1 for case in results["cases"] for times in case["times"].values()):

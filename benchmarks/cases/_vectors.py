@@ -39,7 +39,7 @@ def vector_case(
         *([Peer(f"numpy {threads} threads", partial(numpy_build, workers=threads))] if threads > 1 else []),
         Peer("torch", partial(torch_peer.build, kind, theta, g, EPSILON, samples, threads, k)),
         Peer("jaxopt", partial(jax_build, "jaxopt"), loops),
-        Peer("optax", partial(jax_build, "optax"), loops),
+        Peer("optax", partial(jax_build, "optax")),
     )
     return Case(
         name=f"{name}-{rows}x{n}x{samples}",
