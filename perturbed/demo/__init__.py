@@ -1,0 +1,1 @@
+"""The main job on real data: costs learned from nothing but shortest paths."""
