@@ -58,19 +58,31 @@ static inline double PT_NAME(add_lanes)(const double part[PT_DOT_LANES]) {
            ((part[1] + part[5]) + (part[3] + part[7]));
 }
 
-/* Sum of y_i x_i with x_i skipped where y_i = 0 (so that -inf there does no harm). */
-static double PT_NAME(dense_dot)(const int32_t *restrict code, const PT_REAL *restrict x,
-                                 int64_t n) {
-    double part[PT_DOT_LANES] = { 0 };
+/* PT_DOT_LANES entries at a time, as vectors. */
+typedef int32_t PT_NAME(dot_codes) __attribute__((vector_size(PT_DOT_LANES * sizeof(int32_t))));
+typedef PT_REAL PT_NAME(dot_reals) __attribute__((vector_size(PT_DOT_LANES * sizeof(PT_REAL))));
+typedef double PT_NAME(dot_doubles) __attribute__((vector_size(PT_DOT_LANES * sizeof(double))));
+
+/* Sum of y_i g_i, all g finite. */
+static double PT_NAME(finite_dot)(const int32_t *code, const PT_REAL *g, int64_t n) {
+    PT_NAME(dot_doubles) sum = { 0 };
     int64_t i = 0;
-    for (; i + PT_DOT_LANES <= n; i += PT_DOT_LANES)
-        for (int l = 0; l < PT_DOT_LANES; l++)
-            part[l] += code[i + l] ? (double)code[i + l] * (double)x[i + l] : 0.0;
+    for (; i + PT_DOT_LANES <= n; i += PT_DOT_LANES) {
+        PT_NAME(dot_codes) c;
+        PT_NAME(dot_reals) x;
+        memcpy(&c, code + i, sizeof c);
+        memcpy(&x, g + i, sizeof x);
+        sum += __builtin_convertvector(c, PT_NAME(dot_doubles)) *
+               __builtin_convertvector(x, PT_NAME(dot_doubles));
+    }
+    double part[PT_DOT_LANES];
+    memcpy(part, &sum, sizeof part);
     for (int l = 0; i < n; i++, l++)
-        part[l] += code[i] ? (double)code[i] * (double)x[i] : 0.0;
+        part[l] += (double)code[i] * (double)g[i];
     return PT_NAME(add_lanes)(part);
 }
 
+/* Sum of y_i x_i with x_i skipped where y_i = 0. */
 static double PT_NAME(real_dot)(const PT_REAL *y, const PT_REAL *x, int64_t n) {
     double part[PT_DOT_LANES] = { 0 };
     int64_t i = 0;
@@ -92,7 +104,7 @@ static double PT_NAME(code_dot)(const pt_problem *p, const int32_t *code, const 
                 sum += (double)g[code[i] + i * p->code_step];
         return sum;
     case PT_CODE_DENSE:
-        return PT_NAME(dense_dot)(code, g, p->y_size);
+        return PT_NAME(finite_dot)(code, g, p->y_size);
     case PT_CODE_BITS:
         for (int64_t i = 0; i < p->code_len; i++)
             for (uint32_t bits = (uint32_t)code[i]; bits; bits &= bits - 1)

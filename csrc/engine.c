@@ -1,21 +1,45 @@
 /* engine: checks a job, plans waves within the memory limit, solves them in parallel. */
+#ifdef __linux__
+#define _DEFAULT_SOURCE /* madvise */
+#endif
 #include "engine.h"
 #include "threads.h"
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
-#define SERIAL_COST                                                                                \
-    40000.0 /* elementary steps below which a second thread costs more than it brings */
+#define LARGE_PAGE ((size_t)1 << 21)
+/* Elementary steps below which a second thread costs more than it brings. */
+#define SERIAL_COST 40000.0
 
-void *pt_zeros(int64_t count, size_t element) {
+/* Large blocks fault in 2 MB at a time, not 4 kB: a call's codes are written once and read once. */
+static void *allocate(size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (bytes >= 4 * LARGE_PAGE && bytes < SIZE_MAX - LARGE_PAGE) {
+        bytes = (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+        void *p = aligned_alloc(LARGE_PAGE, bytes);
+        if (p)
+            (void)madvise(p, bytes, MADV_HUGEPAGE);
+        return p;
+    }
+#endif
+    return aligned_alloc(64, bytes);
+}
+
+void *pt_block(int64_t count, size_t element) {
     size_t bytes;
     if (!pt_mul_size(count, (int64_t)element, &bytes) || bytes > SIZE_MAX - 128)
         return NULL;
-    bytes = (bytes + 127) & ~(size_t)63;
-    void *p = aligned_alloc(64, bytes);
+    return allocate((bytes + 127) & ~(size_t)63);
+}
+
+void *pt_zeros(int64_t count, size_t element) {
+    void *p = pt_block(count, element);
     if (p)
-        memset(p, 0, bytes);
+        memset(p, 0, (size_t)count * element);
     return p;
 }
 
@@ -229,9 +253,8 @@ static pt_status walk(pt_call *call, const pt_consumer *want, int keep) {
     pt_status status = PT_OK;
     if (want->codes && !job->codes) {
         size_t elements;
-        codes = pt_mul_size(most, job->problem.code_len, &elements) && elements < SIZE_MAX / 8
-                    ? aligned_alloc(64, (elements * sizeof *codes + 127) & ~(size_t)63)
-                    : NULL;
+        if (pt_mul_size(most, job->problem.code_len, &elements) && elements < INT64_MAX)
+            codes = pt_block((int64_t)elements, sizeof *codes);
         wave.codes = codes;
     }
     wave.values = want->values ? pt_zeros(most, sizeof(double)) : NULL;

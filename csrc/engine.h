@@ -60,6 +60,9 @@ size_t pt_append(char *out, size_t size, size_t at, const char *format, ...)
 #endif
     ;
 
+/* 64-byte aligned, contents undefined; in large pages where the system has them. NULL as pt_zeros. */
+void *pt_block(int64_t count, size_t element);
+
 /* 64-byte aligned, zeroed; NULL when out of memory or the size overflows. */
 void *pt_zeros(int64_t count, size_t element);
 

@@ -134,7 +134,7 @@ static pt_status allocate_kept(pt_job *job, pt_error *err) {
     if (pt_mul_size(job->n_rows, job->n_samples, &draws) &&
         pt_mul_size((int64_t)draws, p->code_len, &bytes) && bytes <= (size_t)INT64_MAX / 4 &&
         (int64_t)(bytes * 4) <= job->memory_limit && bytes > 0)
-        job->codes = aligned_alloc(64, (bytes * 4 + 127) & ~(size_t)63);
+        job->codes = pt_block((int64_t)bytes, sizeof *job->codes);
     return PT_OK;
 }
 

@@ -73,7 +73,7 @@ static void PT_NAME(score_columns)(const pt_job *job, const pt_wave *wave, int64
         PT_NAME(add_weighted)(s, items, w + (m - m0), count, n, acc);
         if (squares)
             PT_NAME(add_squares)
-            (s, items, w + (m - m0), count, n, job->sampler == PT_ANTITHETIC, squares);
+        (s, items, w + (m - m0), count, n, job->sampler == PT_ANTITHETIC, squares);
     }
     for (int64_t j = 0; j < n; j++)
         sum[j] = (double)acc[j];
