@@ -39,6 +39,19 @@ def available(solver: Solver, noise: NoiseBase) -> list[str]:
     return names
 
 
+def need_value(solver: Solver, noise: NoiseBase) -> None:
+    """Refuse values of what has none."""
+    solver._need_linear("value")
+    if not noise._has_value:
+        raise ValueError(f"value needs noise with a mean, and {noise!r} has none")
+
+
+def need_score(noise: NoiseBase) -> None:
+    """Refuse derivatives by a noise without a score."""
+    if not noise._has_score:
+        raise ValueError(f"derivatives need noise with a score, and {noise!r} has none: forward only")
+
+
 class Estimate:
     """All that one set of solves tells about the perturbed maximizer.
 
@@ -97,13 +110,10 @@ class Estimate:
         return _row_sums(x.reshape(len(self._epsilon()), math.prod(self._problem.item)))
 
     def _need_value(self) -> None:
-        self._solver._need_linear("value")
-        if not self._noise._has_value:
-            raise ValueError(f"value needs noise with a mean, and {self._noise!r} has none")
+        need_value(self._solver, self._noise)
 
     def _need_score(self) -> None:
-        if not self._noise._has_score:
-            raise ValueError(f"derivatives need noise with a score, and {self._noise!r} has none: forward only")
+        need_score(self._noise)
 
     # ---- shared by all estimators ----
 

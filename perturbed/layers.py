@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, one_of
 from ._run import BASELINES, SAMPLERS, Draw, Problem, start
 from ._values import _show
-from .estimators import ESTIMATES, Estimate, available
+from .estimators import ESTIMATES, Estimate, available, need_score, need_value
 from .noise import Noise, NoiseBase, as_noise
 from .solvers import Solver
 
@@ -296,7 +296,7 @@ class Perturbed:
         ValueError
             Where the solver is no linear oracle, or the noise has no mean; else as for a call.
         """
-        self._need_value()
+        need_value(self._solver, self._noise)
         return self._estimate(theta, epsilon, seed, row_offset, instance, True).value
 
     def value_and_grad(
@@ -313,7 +313,7 @@ class Perturbed:
             y_eps for linear oracles (``Ranking(descending=True)``: -y_eps); where costs are clipped, or noise is
             multiplicative, E[w y*], w the derivative of the noisy cost.
         """
-        self._need_value()
+        need_value(self._solver, self._noise)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True)
         return estimate.value, estimate.value_grad()
 
@@ -339,7 +339,7 @@ class Perturbed:
         ----------
         Berthet et al., NeurIPS 2020, equation 5.
         """
-        self._need_score()
+        need_score(self._noise)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
         return estimate.y, estimate.vjp
 
@@ -359,7 +359,7 @@ class Perturbed:
         y, dy : ndarray, shape (*batch, *solution)
             y_eps and J t.
         """
-        self._need_score()
+        need_score(self._noise)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
         return estimate.y, estimate.jvp(tangent)
 
@@ -374,7 +374,7 @@ class Perturbed:
         ndarray, shape (*batch, *solution, *item)
             Row by row of the batch, in 1 / the unit of theta.
         """
-        self._need_score()
+        need_score(self._noise)
         return self._estimate(theta, epsilon, seed, row_offset, instance, False).jacobian()
 
     def sample(
@@ -411,15 +411,6 @@ class Perturbed:
             With `y`, `value`, derivatives, standard errors and atoms.
         """
         return self._estimate(theta, epsilon, seed, row_offset, instance, True)
-
-    def _need_value(self) -> None:
-        self._solver._need_linear("value")
-        if not self._noise._has_value:
-            raise ValueError(f"value needs noise with a mean, and {self._noise!r} has none")
-
-    def _need_score(self) -> None:
-        if not self._noise._has_score:
-            raise ValueError(f"derivatives need noise with a score, and {self._noise!r} has none: forward only")
 
 
 def _frozen(epsilon: ArrayLike) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import Real, Seed, as_like, one_of
 from ._run import Draw, Problem, start
-from .estimators import ExactEstimate
+from .estimators import ExactEstimate, need_value
 from .layers import Perturbed
 
 
@@ -57,7 +57,7 @@ class FenchelYoungLoss:
         if not isinstance(layer, Perturbed):
             raise TypeError(f"layer must be a Perturbed layer, got {type(layer).__name__}")
         one_of("reduction", reduction, ("mean", "sum", "none"))
-        layer._need_value()
+        need_value(layer._solver, layer._noise)
         self._layer, self._reduction = layer, reduction
 
     @property
