@@ -1,47 +1,12 @@
 /* engine: checks a job, plans waves within the memory limit, solves them in parallel. */
-#ifdef __linux__
-#define _DEFAULT_SOURCE /* madvise */
-#endif
 #include "engine.h"
 #include "threads.h"
 
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 
-#define LARGE_PAGE ((size_t)1 << 21)
 /* Elementary steps below which a second thread costs more than it brings. */
 #define SERIAL_COST 40000.0
-
-/* Large blocks fault in 2 MB at a time, not 4 kB: a call's codes are written once and read once. */
-static void *allocate(size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (bytes >= 4 * LARGE_PAGE && bytes < SIZE_MAX - LARGE_PAGE) {
-        bytes = (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-        void *p = aligned_alloc(LARGE_PAGE, bytes);
-        if (p)
-            (void)madvise(p, bytes, MADV_HUGEPAGE);
-        return p;
-    }
-#endif
-    return aligned_alloc(64, bytes);
-}
-
-void *pt_block(int64_t count, size_t element) {
-    size_t bytes;
-    if (!pt_mul_size(count, (int64_t)element, &bytes) || bytes > SIZE_MAX - 128)
-        return NULL;
-    return allocate((bytes + 127) & ~(size_t)63);
-}
-
-void *pt_zeros(int64_t count, size_t element) {
-    void *p = pt_block(count, element);
-    if (p)
-        memset(p, 0, (size_t)count * element);
-    return p;
-}
 
 /* ---- one call ---- */
 
@@ -53,9 +18,7 @@ pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error 
     call->next_poll = pt_first_poll();
     call->work_stride = kernels->work_size(job, n_m);
     call->work_stride = (call->work_stride + 127) & ~(size_t)63;
-    size_t bytes;
-    if (pt_mul_size((int64_t)call->work_stride, call->n_threads, &bytes))
-        call->work = aligned_alloc(64, bytes);
+    call->work = pt_block(call->n_threads, call->work_stride);
     if (!call->work)
         return pt_fail(err, PT_E_NOMEM, -1, "no memory for the work of %d threads",
                        call->n_threads);

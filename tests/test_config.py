@@ -313,7 +313,7 @@ if __name__ == "__main__":
     assert method in get_context(method).get_start_method()
 
 
-GRID = "-np.random.default_rng(0).uniform(0, 1, (1500, 1500))"
+GRID = "-np.random.default_rng(0).uniform(0, 1, (4, 1500, 1500))"
 LONG_CALLS = {
     "rows": "pt.Perturbed(pt.Ranking(), samples=10**7)(np.zeros((100, 300)))",
     "pullback": "pt.Perturbed(pt.Argmax(), samples=10**8, estimator='score').jacobian(np.zeros(2000))",
@@ -327,6 +327,8 @@ LONG_CALLS = {
 def test_interrupt(call):
     """Ctrl-C in the middle of a call that would take minutes."""
     code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 import numpy as np, perturbed as pt
 costs = {GRID if call == "one solve" else 0}
 print("ready", flush=True)
@@ -336,15 +338,14 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
 print(pt.Perturbed(pt.Argmax())(np.zeros(4)).sum())
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd="/")
-    try:
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert out.split()[:1] == ["interrupted"]
     assert float(out.split()[1]) == pytest.approx(1)
     assert process.returncode == 0
