@@ -28,7 +28,10 @@ def _route(path: Float32) -> tuple[Any, Any]:
 
 
 def _show_map(ax: Any, world: World, i: int, learned: Float32) -> None:
-    ax.imshow(world.test.pixels(i), cmap="gray_r", alpha=0.75)
+    ax.imshow(world.test.pixels(i), cmap="gray_r", alpha=0.8)
+    for k in range(1, SIDE):  # between tiles
+        ax.axhline(k * TILE - 0.5, color="#b8c4ce", lw=0.8)
+        ax.axvline(k * TILE - 0.5, color="#b8c4ce", lw=0.8)
     for path, colour, width, label in (
         (world.test.paths[i], TRUE, 6.5, "cheapest by hidden costs"),
         (learned, LEARNED, 2.2, "by learned costs"),
@@ -110,7 +113,7 @@ def save_picture(
     plt.rcParams.update({"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": "#888888"})
     figure = plt.figure(figsize=(12, 6.6), layout="constrained")
     figure.suptitle("Costs of digits learned from shortest paths alone", fontsize=14, fontweight="bold")
-    grid = figure.add_gridspec(2, 3, width_ratios=(1.62, 1, 1.08))
+    grid = figure.add_gridspec(2, 3, width_ratios=(1.62, 1, 1))
     _show_map(figure.add_subplot(grid[:, 0]), world, i, paths[i])
     norm = Normalize(0, 10)
     axes = [figure.add_subplot(grid[0, k]) for k in (1, 2)]
@@ -119,7 +122,6 @@ def save_picture(
     figure.colorbar(image, ax=axes, shrink=0.85, label="cost of a tile")
     _show_digits(figure.add_subplot(grid[1, 1]), world, scaled)
     _show_curve(figure.add_subplot(grid[1, 2]), history, test, by_costs)
-    assert world.test.tiles.shape[1:] == (SIDE, SIDE)
     part = out.with_name(out.name + ".part")
     figure.savefig(part, dpi=150, format="png")
     plt.close(figure)
