@@ -95,7 +95,8 @@ static int64_t solve_chunk(const pt_call *call, const pt_wave *wave) {
         return total;
     int64_t chunk = (total + 8 * threads - 1) / (8 * threads);
     if (call->job->problem.top > 0 && chunk < 8 * PT_GROUP) {
-        const int64_t share = (total + threads - 1) / threads;
+        const int64_t pieces = call->job->n >= PT_LONG ? 2 * threads : threads;
+        const int64_t share = (total + pieces - 1) / pieces;
         const int64_t most = share < 8 * PT_GROUP ? share : 8 * PT_GROUP;
         const int64_t parts = (wave->n_m + most - 1) / most;
         chunk = (wave->n_m + parts - 1) / parts;

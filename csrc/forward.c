@@ -50,8 +50,9 @@ static pt_status add_solutions(forward *f, const pt_wave *wave) {
     const pt_problem *p = &job->problem;
     f->wave = wave;
     f->parts = 1;
+    const double additions = (double)wave->n_m * (double)p->code_len;
     if (wave->n_rows < 2 * f->call->n_threads && f->call->n_threads > 1 &&
-        p->code_kind != PT_CODE_REAL && wave->n_m >= 64 && p->y_size <= 1 << 20) {
+        p->code_kind != PT_CODE_REAL && additions > 4.0 * COUNT_OF_PARTS * (double)p->y_size) {
         f->parts = COUNT_OF_PARTS;
         f->part_sums = pt_zeros(wave->n_rows * f->parts * p->y_size, sizeof(double));
         if (!f->part_sums)

@@ -10,6 +10,7 @@
 #define PT_GROUP                                                                                   \
     64 /* most draws handed to a solver together (but an oracle takes all of a wave's row) */
 #define PT_GROUP_ITEMS 8192 /* about so many elements of theta' at a time */
+#define PT_LONG 32768       /* an item from which on few draws are a task of their own */
 
 /* A part of the draws that is in work: rows row0 .. + n_rows - 1, draws m0 .. + n_m - 1 of each. */
 typedef struct {

@@ -4,14 +4,15 @@
  * k-th largest of most draws reaches, theta_j + w_j Z_j can reach it only if its word is at most
  * cut((level - theta_j) / w_j): an integer comparison for each word. What passes is made and compared exactly; a draw
  * whose k-th largest does not reach the level after all is done again in full. So the level changes the time, never the
- * result. It is the lowest k-th largest of the first draws of the row.
+ * result. It is the lowest k-th largest of the first draws of the row; in long items, where a level in the far tail lets
+ * little pass, of fewer draws, and lower by their range.
  */
 #ifndef PT_REAL
 #error "screen.tmpl.h is a template: include it from core.tmpl.h"
 #endif
 
-#define PT_PILOT 16        /* draws that set the level */
-#define PT_SCREEN_DRAWS 48 /* fewer draws of a row in a task are done in full */
+#define PT_PILOT 16     /* draws that set the level */
+#define PT_PILOT_LONG 4 /* the same in long items */
 #define PT_SCREEN_MARGIN 1e-4
 
 /* How many words of a block bound a draw from above: one for each coordinate, or for each pair where normal. */
@@ -27,54 +28,69 @@ static inline int PT_NAME(lead_word)(pt_noise_kind kind, int i) {
     return kind == PT_NORMAL ? 2 * i : i;
 }
 
+static inline int64_t PT_NAME(pilot_draws)(const pt_job *job) {
+    return job->n >= PT_LONG ? PT_PILOT_LONG : PT_PILOT;
+}
+
+/* Fewer draws of a row in a task are done in full. */
+static inline int64_t PT_NAME(fewest_screened)(const pt_job *job) {
+    return 3 * PT_NAME(pilot_draws)(job);
+}
+
 static int PT_NAME(screens)(const pt_job *job, const pt_wave *wave) {
     return job->problem.top > 0 && job->problem.lanes == 1 && !wave->plain && !wave->target &&
            !wave->clipped && !job->noise.multiplicative && job->noise.kind <= PT_LOGISTIC &&
-           job->n >= 4 * job->problem.top && wave->n_m >= PT_SCREEN_DRAWS;
+           job->n >= 4 * job->problem.top && wave->n_m >= PT_NAME(fewest_screened)(job);
 }
 
-/* Largest 2^32 u for which a noise made of u may exceed t, with room for rounding. */
-static inline float PT_NAME(cut_of)(pt_noise_kind kind, float t) {
-    float share = 1;
-    switch (kind) {
-    case PT_NORMAL:
-        share = t > 0 ? exp_f32(-0.5f * t * t) : 1;
-        break;
-    case PT_GUMBEL: /* 1 - exp(-exp(-t)) <= exp(-t) */
-        share = t > 0 ? exp_f32(-t) : 1;
-        break;
-    case PT_LAPLACE:
-        share = t > 0 ? 0.5f * exp_f32(-t) : 1;
-        break;
-    default: /* logistic: 1 / (1 + e^t) <= e^-t */
-        share = t > 0 ? exp_f32(-t) : 1;
-        break;
-    }
-    return share * 4294967296.0f * (1 + (float)PT_SCREEN_MARGIN) + 2;
+/* Largest 2^32 u for which a noise made of u may exceed t, with room for rounding: exp(-t^2 / 2) for a normal pair's
+ * radius; exp(-t) bounds the tails of Gumbel, Laplace and logistic. */
+static inline float PT_NAME(cut_of)(int normal, float t) {
+    const float share = exp_f32(normal ? -0.5f * t * t : -t);
+    return (t > 0 ? share : 1) * 4294967296.0f * (1 + (float)PT_SCREEN_MARGIN) + 2;
+}
+
+/* bound[j] = cut_of(what Z_j needs to reach the level), 0 for entries that are left out. */
+static void PT_NAME(bound_entries)(const pt_job *job, int64_t row, double level,
+                                   float *restrict bound) {
+    const PT_REAL *restrict theta = PT_NAME(theta_row)(job, row);
+    const double *scale = job->noise.scale;
+    const int normal = job->noise.kind == PT_NORMAL;
+    const double rounding = 8 * (PT_F64 ? 0x1p-53 : 0x1p-24), size = level < 0 ? -level : level;
+    const float shift = (float)job->noise.shift, slack = 1 - (float)PT_SCREEN_MARGIN;
+    const double inverse = 1 / (double)(PT_REAL)job->epsilon[row];
+    if (!scale)
+        for (int64_t j = 0; j < job->n; j++) {
+            const double x = (double)theta[j];
+            const double gap = level - x - rounding * (size + (x < 0 ? -x : x));
+            const float cut = PT_NAME(cut_of)(normal, ((float)(gap * inverse) - shift) * slack);
+            bound[j] = theta[j] > -PT_INFINITY ? cut : 0;
+        }
+    else
+        for (int64_t j = 0; j < job->n; j++) {
+            const double w = (double)(PT_REAL)PT_NAME(width)(job, row, j), x = (double)theta[j];
+            const double gap = level - x - rounding * (size + (x < 0 ? -x : x));
+            const float t = w > 0 ? (float)(gap / w) : gap > 0 ? __builtin_inff() : 0;
+            bound[j] = x > -PT_INFINITY ? PT_NAME(cut_of)(normal, (t - shift) * slack) : 0;
+        }
 }
 
 /* cut[i][b]: bound of lead word i of block b, over the coordinates that it serves. Periodic: the last PT_CHUNK entries
- * repeat the first, so that a chunk that goes on into the next draw reads straight on. */
+ * repeat the first, so that a chunk that goes on into the next draw reads straight on.
+ *   bound [tmp]  n floats */
 static void PT_NAME(make_cuts)(const pt_job *job, int64_t row, double level, int64_t n_blocks,
-                               uint32_t *cut, int64_t stride) {
-    const PT_REAL *theta = PT_NAME(theta_row)(job, row);
+                               uint32_t *cut, int64_t stride, float *bound) {
     const pt_noise_kind kind = job->noise.kind;
     const int64_t per_block = PT_NAME(noise_per_block)(kind);
     const int n_lead = PT_NAME(lead_words)(kind);
     const int64_t serves = per_block / n_lead;
-    const double rounding = 8 * (PT_F64 ? 0x1p-53 : 0x1p-24), size = level < 0 ? -level : level;
+    PT_NAME(bound_entries)(job, row, level, bound);
     for (int i = 0; i < n_lead; i++) {
         for (int64_t b = 0; b < n_blocks; b++) {
-            float most = 0;
-            for (int64_t j = b * per_block + i * serves;
-                 j < b * per_block + (i + 1) * serves && j < job->n; j++) {
-                const double w = (double)(PT_REAL)PT_NAME(width)(job, row, j), x = (double)theta[j];
-                const double gap = level - x - rounding * (size + (x < 0 ? -x : x));
-                float t = w > 0 ? (float)(gap / w) : gap > 0 ? __builtin_inff() : 0;
-                t = (t - (float)job->noise.shift) * (1 - (float)PT_SCREEN_MARGIN);
-                const float bound = x > -PT_INFINITY ? PT_NAME(cut_of)(kind, t) : 0;
-                most = bound > most ? bound : most;
-            }
+            const int64_t j = b * per_block + i * serves;
+            const float first = j < job->n ? bound[j] : 0;
+            const float second = serves == 2 && j + 1 < job->n ? bound[j + 1] : 0;
+            const float most = first > second ? first : second;
             cut[i * stride + b] = most >= 4294967040.0f ? 0xFFFFFFFFu : (uint32_t)most;
         }
         for (int64_t b = n_blocks; b < n_blocks + PT_CHUNK; b++)
@@ -197,23 +213,24 @@ static int PT_NAME(take_top)(const pt_job *job, const pt_wave *wave, int64_t row
     return 1;
 }
 
-/* Lowest k-th largest of `count` draws that are solved and still stand in the buffer. */
-static double PT_NAME(pilot_level)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
-                                   int64_t count, const PT_REAL *buffer, double level) {
+/* Lowest and highest k-th largest of `count` draws that are solved and still stand in the buffer. */
+static void PT_NAME(pilot_range)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
+                                 int64_t count, const PT_REAL *buffer, double range[2]) {
     const int64_t k = job->problem.top, step = PT_NAME(padded)(job);
     for (int64_t d = 0; d < count; d++) {
         const double last = (double)buffer[d * step + pt_wave_code(wave, k, row, m + d)[k - 1]];
-        level = last < level ? last : level;
+        range[0] = last < range[0] ? last : range[0];
+        range[1] = last > range[1] ? last : range[1];
     }
-    return level;
 }
 
 /* Scratch: that of solve_plainly, then the cuts, then a heap for each draw of a group. */
 static size_t PT_NAME(screen_work_size)(const pt_job *job) {
     if (job->problem.top == 0)
         return 0;
-    const size_t blocks = (size_t)PT_NAME(padded)(job) + PT_CHUNK;
-    return PT_NAME(aligned)(4 * blocks * sizeof(uint32_t)) +
+    const size_t cuts =
+        (size_t)PT_NAME(padded)(job) + 4 * PT_CHUNK; /* at most a lead word an item */
+    return PT_NAME(aligned)(cuts * sizeof(uint32_t)) +
            PT_NAME(aligned)(PT_GROUP * (size_t)job->problem.top * sizeof(PT_NAME(entry)));
 }
 
@@ -228,20 +245,23 @@ static pt_status PT_NAME(solve_screened)(const pt_job *job, const pt_wave *wave,
     const int64_t stride = n_blocks + PT_CHUNK, together = PT_NAME(group_size)(job, wave->n_m);
     PT_REAL *buffer = PT_NAME(slice)(&work, (size_t)(together * step) * sizeof(PT_REAL));
     void *solver_work = PT_NAME(slice)(&work, job->solve->work_size(&job->problem));
-    uint32_t *cut = PT_NAME(slice)(&work, 4 * (size_t)stride * sizeof(uint32_t));
+    uint32_t *cut = PT_NAME(slice)(&work, ((size_t)step + 4 * PT_CHUNK) * sizeof(uint32_t));
     PT_NAME(entry) *heap = (PT_NAME(entry) *)(void *)work;
     PT_NAME(top) tops[PT_GROUP];
-    double level = PT_INFINITY;
+    const int64_t pilots = PT_NAME(pilot_draws)(job);
+    double range[2] = { PT_INFINITY, -PT_INFINITY };
     int64_t d = 0;
-    for (int64_t n = together; d < PT_PILOT; d += n) {
-        n = PT_PILOT - d < together ? PT_PILOT - d : together;
+    for (int64_t n; d < pilots; d += n) {
+        n = pilots - d < together ? pilots - d : together;
         pt_status status =
             PT_NAME(solve_group)(job, wave, first + d, n, buffer, solver_work, stop, stop_ctx, err);
         if (status != PT_OK)
             return status;
-        level = PT_NAME(pilot_level)(job, wave, row, m + d, n, buffer, level);
+        PT_NAME(pilot_range)(job, wave, row, m + d, n, buffer, range);
     }
-    PT_NAME(make_cuts)(job, row, level, n_blocks, cut, stride);
+    const double below = pilots < PT_PILOT ? range[1] - range[0] : 0;
+    const double level = (double)(PT_REAL)(range[0] - below);
+    PT_NAME(make_cuts)(job, row, level, n_blocks, cut, stride, (float *)(void *)buffer);
     for (int64_t n; d < count; d += n) {
         n = count - d < PT_GROUP ? count - d : PT_GROUP;
         for (int64_t i = 0; i < n; i++)
@@ -271,7 +291,7 @@ static pt_status PT_NAME(solve)(const pt_job *job, const pt_wave *wave, int64_t 
         const int64_t left = wave->n_m - f % wave->n_m;
         n = first + count - f < left ? first + count - f : left;
         pt_status status =
-            n < PT_SCREEN_DRAWS
+            n < PT_NAME(fewest_screened)(job)
                 ? PT_NAME(solve_plainly)(job, wave, f, n, work, stop, stop_ctx, err)
                 : PT_NAME(solve_screened)(job, wave, f, n, work, stop, stop_ctx, err);
         if (status != PT_OK)
