@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .demo.maps import Maps, World
     from .demo.training import CostModel, Epoch, Scores
 
+EXTRA = ("matplotlib", "rich", "sklearn", "threadpoolctl")  # what the extra `demo` brings
 N_WATCH, N_TEST = 200, 1000
 FULL, QUICK = (30, 10000), (8, 1500)  # epochs, training maps
 
@@ -151,6 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _run(options)
     except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in EXTRA:
+            raise
         print(f'perturbed: the demo needs {error.name}: pip install "perturbed[demo]"', file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -172,6 +172,13 @@ def test_missing_package_and_interrupt(capsys, monkeypatch):
     assert command.main([]) == 2
     assert 'needs sklearn: pip install "perturbed[demo]"' in capsys.readouterr().err
 
+    def broken(options):
+        raise ModuleNotFoundError("No module named 'perturbed.demo.map'", name="perturbed.demo.map")
+
+    monkeypatch.setattr(command, "_run", broken)
+    with pytest.raises(ModuleNotFoundError, match=r"perturbed\.demo\.map"):
+        command.main([])
+
     def interrupted(options):
         raise KeyboardInterrupt
 
