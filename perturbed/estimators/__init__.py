@@ -1,0 +1,25 @@
+"""Estimators: what one set of draws, or a closed form, tells of y_eps, F_eps and their derivatives.
+
+A new estimator is one file with a subclass of `Estimate`, its entry in `ESTIMATES` and its line in `available`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..noise import NoiseBase
+from ..solvers import Solver
+from ._base import Estimate, need_score, need_value
+from .exact import ExactEstimate, has_exact
+from .score import ScoreEstimate
+
+ESTIMATES: dict[str, Any] = {"score": ScoreEstimate, "exact": ExactEstimate}
+
+
+def available(solver: Solver, noise: NoiseBase) -> list[str]:
+    """Estimators that exist for this solver and noise, the best first."""
+    exact = ["exact"] if has_exact(solver, noise) else []
+    return [*exact, "score"]
+
+
+__all__ = ["ESTIMATES", "Estimate", "ExactEstimate", "ScoreEstimate", "available", "need_score", "need_value"]
