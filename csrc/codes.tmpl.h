@@ -177,7 +177,3 @@ static double PT_NAME(y_objective)(const pt_problem *p, const PT_REAL *y, const 
     }
     return p->sign * sum;
 }
-
-static double PT_NAME(objective)(const pt_problem *p, const void *y, const void *theta) {
-    return PT_NAME(y_objective)(p, y, theta, 1);
-}

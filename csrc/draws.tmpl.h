@@ -205,19 +205,38 @@ static void PT_NAME(perturb_group_lanes)(const pt_job *job, const pt_wave *wave,
 
 /* ---- solving ---- */
 
+/* The fixed part of a solution's objective: of its code, or of a dense y. */
+static inline double PT_NAME(fixed_part)(const pt_job *job, int64_t row, const int32_t *code,
+                                         const void *y) {
+    return job->solve->fixed ? job->solve->fixed(&job->problem, row, code, y) : 0.0;
+}
+
+static double PT_NAME(objective)(const pt_job *job, int64_t row, const void *y) {
+    return PT_NAME(y_objective)(&job->problem, y, PT_NAME(theta_row)(job, row), 1) +
+           PT_NAME(fixed_part)(job, row, NULL, y);
+}
+
+static inline double PT_NAME(magnitude)(double x) {
+    return x < 0 ? -x : x;
+}
+
 /* Objectives and clip counts of one solved draw. */
 static void PT_NAME(measure)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
                              const int32_t *code, const PT_REAL *theta, int64_t step) {
     const pt_problem *p = &job->problem;
     const int64_t at = (row - wave->row0) * wave->n_m + (m - wave->m0);
     if (wave->values) {
-        double value = PT_NAME(code_objective)(p, code, theta, step);
+        const double linear = PT_NAME(code_objective)(p, code, theta, step),
+                     fixed = PT_NAME(fixed_part)(job, row, code, NULL);
+        double value = linear + fixed;
         if (wave->target) {
             const PT_REAL *y = (const PT_REAL *)wave->target + row * job->n;
-            const double given = PT_NAME(y_objective)(p, y, theta, step);
-            /* Both are rounded sums: a difference below their rounding is none. */
-            const double size = (value < 0 ? -value : value) + (given < 0 ? -given : given);
-            value -= given;
+            const double given = PT_NAME(y_objective)(p, y, theta, step),
+                         given_fixed = PT_NAME(fixed_part)(job, row, NULL, y);
+            /* All are rounded sums: a difference below their rounding is none. */
+            const double size = PT_NAME(magnitude)(linear) + PT_NAME(magnitude)(fixed) +
+                                PT_NAME(magnitude)(given) + PT_NAME(magnitude)(given_fixed);
+            value -= given + given_fixed;
             if (value < 0 && value > -size * PT_ROUNDING)
                 value = 0;
         }

@@ -85,8 +85,8 @@ typedef struct {
     double (*code_dot)(const pt_problem *p, const int32_t *code, const void *g);
     void (*code_expand)(const pt_problem *p, const int32_t *code, void *y);
 
-    /* Objective of a given y (n real) at an item; -inf where y uses what theta forbids. */
-    double (*objective)(const pt_problem *p, const void *y, const void *theta);
+    /* Objective of a given y (n real) at a row as it is; -inf where y uses what is forbidden. */
+    double (*objective)(const pt_job *job, int64_t row, const void *y);
 
     /* d theta'_j / d theta_j's constant part: 1 / (epsilon scale_j) (or / (epsilon scale_j theta_j)), 0 for coordinates
      * without a gradient.   out [out] n doubles */

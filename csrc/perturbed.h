@@ -169,6 +169,12 @@ typedef struct {
      * the engine puts before the message). Re-entrant. */
     pt_status (*solve)(const pt_problem *p, const pt_group *group, int32_t *code, void *work,
                        pt_error *err);
+    /* What the objective of a solution has besides <sign y, theta>: the part that comes from options, such as the
+     * penalties of gaps. y maximises the sum of both. NULL: nothing. Linear solvers.
+     *   code, y  [in]  the solution: its code, or (code = NULL) n real that somebody else chose. A y inside the hull gets
+     *                  what some mixture of solutions with this mean has, and what is no solution at all any number
+     * Returns the part, -inf where y uses what the options forbid. */
+    double (*fixed)(const pt_problem *p, int64_t row, const int32_t *code, const void *y);
 } pt_solver;
 
 /* ---- job -------------------------------------------------------------------------------------------------------- */
@@ -268,7 +274,7 @@ pt_status pt_solutions(pt_job *job, const pt_draw_range *which, void *y, pt_erro
 /* Noisy items of these draws.   out [out] n_rows x count x n real */
 pt_status pt_perturb(pt_job *job, const pt_draw_range *which, void *out, pt_error *err);
 
-/* Objective of given solutions: sign <y, theta> (with costs clipped).  Linear solvers.
+/* Objective of given solutions: sign <y, theta> (with costs clipped), and the solver's fixed part.  Linear solvers.
  *   y [in] n_rows x n real;   out [out] n_rows */
 pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err);
 

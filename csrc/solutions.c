@@ -177,9 +177,7 @@ pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err) {
     (void)err;
     const uint64_t mode = pt_fp_enter();
     for (int64_t r = 0; r < job->n_rows; r++)
-        out[r] =
-            kernels->objective(&job->problem, real_place(job, (void *)(uintptr_t)y, r * job->n),
-                               real_place(job, (void *)(uintptr_t)job->theta, r * job->n));
+        out[r] = kernels->objective(job, r, real_place(job, (void *)(uintptr_t)y, r * job->n));
     pt_fp_leave(mode);
     return PT_OK;
 }

@@ -60,8 +60,8 @@ def perturbed_items(theta, item_ndim, *, noise, epsilon, samples, sampler="iid",
 class Reference:
     """Row by row what the draws of a layer tell, by the formulas of the score estimator."""
 
-    def __init__(self, solver, theta, *, noise, score, epsilon, samples, sampler, baseline, seed):
-        self.solver, self.sampler, self.samples = solver, sampler, samples
+    def __init__(self, solver, theta, *, noise, score, epsilon, samples, sampler, baseline, seed, fixed=None):
+        self.solver, self.sampler, self.samples, self.fixed = solver, sampler, samples, fixed
         ndim = solver._item_ndim
         self.batch, self.item = theta.shape[: theta.ndim - ndim], theta.shape[theta.ndim - ndim :]
         self.theta = theta.reshape(-1, *self.item)
@@ -158,7 +158,8 @@ class Reference:
     def objectives(self, y):
         """Of solutions (rows, samples, *item) or one a row, at every draw."""
         used = np.where(y != 0, y * np.where(y != 0, self._cost(), 0.0), 0.0)
-        return self.solver._sign * self._flat(used).sum(2)
+        fixed = np.array([[self.fixed(one) for one in row] for row in y]) if self.fixed else 0.0
+        return self.solver._sign * self._flat(used).sum(2) + fixed
 
     def value(self):
         return self.rows(self.objectives(self.y).mean(1), ())
@@ -252,6 +253,7 @@ class SolverContract:
     refuses_neg_inf = False  # Ranking, Permutation: pass mask= instead
     plain_sample = 7000  # draws that make the engine use its threads
     noise_names = tuple(NOISES)
+    fixed = None  # y -> the part of its objective that is not <y, theta>
 
     def twin(self, theta):
         raise NotImplementedError
@@ -306,6 +308,8 @@ class SolverContract:
         np.testing.assert_allclose(value, self.solver.objective(theta, self.solver(theta)), rtol=1e-13)
         used = np.minimum(theta, 0) if self.solver._clipped else theta
         by_hand = self.solver._sign * (self.solver(theta) * used).reshape(4, -1).sum(1)
+        if self.fixed:
+            by_hand += [self.fixed(y) for y in self.solver(theta)]
         np.testing.assert_allclose(value, by_hand, rtol=1e-12)
         # no other solution does better
         assert (value >= self.solver.objective(theta, self.target(theta))).all()
@@ -644,7 +648,7 @@ class SolverContract:
         for sampler in SAMPLERS if name in MIRRORED else ("iid",):
             for baseline in BASELINES:
                 options = {"noise": noise, "epsilon": epsilon, "samples": 70, "sampler": sampler, "baseline": baseline}
-                ref = Reference(self.solver, theta, score=score, seed=3, **options)
+                ref = Reference(self.solver, theta, score=score, seed=3, fixed=self.fixed, **options)
                 est = self.layer(**options).estimate(theta, seed=3)
                 self.compare(ref, est, theta, g, t, y, dtype, self.layer(**options))
                 if scaled:

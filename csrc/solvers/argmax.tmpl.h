@@ -7,5 +7,10 @@ static pt_status PT_NAME(argmax_prepare)(pt_problem *p, pt_error *err) {
     return PT_NAME(top_prepare)(p, 1, 0, err);
 }
 
-static const pt_solver PT_NAME(argmax) = { "argmax", PT_NAME(argmax_prepare), PT_NAME(top_check),
-                                           PT_NAME(top_work_size), PT_NAME(top_solve) };
+static const pt_solver PT_NAME(argmax) = {
+    .name = "argmax",
+    .prepare = PT_NAME(argmax_prepare),
+    .check = PT_NAME(top_check),
+    .work_size = PT_NAME(top_work_size),
+    .solve = PT_NAME(top_solve),
+};

@@ -398,6 +398,10 @@ static pt_status PT_NAME(grid_solve)(const pt_problem *p, const pt_group *group,
     return PT_OK;
 }
 
-static const pt_solver PT_NAME(grid_path) = { "grid_path", PT_NAME(grid_prepare),
-                                              PT_NAME(grid_check), PT_NAME(grid_work_size),
-                                              PT_NAME(grid_solve) };
+static const pt_solver PT_NAME(grid_path) = {
+    .name = "grid_path",
+    .prepare = PT_NAME(grid_prepare),
+    .check = PT_NAME(grid_check),
+    .work_size = PT_NAME(grid_work_size),
+    .solve = PT_NAME(grid_solve),
+};

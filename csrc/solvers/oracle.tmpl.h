@@ -31,5 +31,9 @@ static pt_status PT_NAME(oracle_solve)(const pt_problem *p, const pt_group *grou
     return PT_OK;
 }
 
-static const pt_solver PT_NAME(oracle) = { "oracle", PT_NAME(oracle_prepare), NULL,
-                                           PT_NAME(oracle_work_size), PT_NAME(oracle_solve) };
+static const pt_solver PT_NAME(oracle) = {
+    .name = "oracle",
+    .prepare = PT_NAME(oracle_prepare),
+    .work_size = PT_NAME(oracle_work_size),
+    .solve = PT_NAME(oracle_solve),
+};

@@ -12,5 +12,10 @@ static pt_status PT_NAME(top_k_prepare)(pt_problem *p, pt_error *err) {
     return PT_NAME(top_prepare)(p, k, p->ints[1] != 0, err);
 }
 
-static const pt_solver PT_NAME(top_k) = { "top_k", PT_NAME(top_k_prepare), PT_NAME(top_check),
-                                          PT_NAME(top_work_size), PT_NAME(top_solve) };
+static const pt_solver PT_NAME(top_k) = {
+    .name = "top_k",
+    .prepare = PT_NAME(top_k_prepare),
+    .check = PT_NAME(top_check),
+    .work_size = PT_NAME(top_work_size),
+    .solve = PT_NAME(top_solve),
+};
