@@ -27,7 +27,7 @@ from .estimators import Estimate
 from .layers import Perturbed
 from .losses import FenchelYoungLoss
 from .noise import Gumbel, Laplace, Logistic, Multiplicative, Noise, Normal, StudentT, SumOfGamma
-from .solvers import DTW, Argmax, GridPath, Oracle, Permutation, Ranking, Solver, TopK
+from .solvers import DTW, Argmax, GridPath, Oracle, Permutation, Ranking, Solver, TopK, Viterbi
 
 __all__ = [
     "DTW",
@@ -49,6 +49,7 @@ __all__ = [
     "StudentT",
     "SumOfGamma",
     "TopK",
+    "Viterbi",
     "__version__",
     "get_config",
     "get_memory_limit",

@@ -100,6 +100,9 @@ LARGE = {
     "ranking": (pt.Ranking(), (40,), 1500),
     "ranking long": (pt.Ranking(), (300,), 300),
     "grid_path": (pt.GridPath(), (12, 12), 500),
+    "dtw": (pt.DTW(), (12, 40), 200),
+    "viterbi": (pt.Viterbi(np.eye(13)), (12, 13), 500),
+    "viterbi edges": (pt.Viterbi(), (6, 9, 9), 200),
 }
 
 

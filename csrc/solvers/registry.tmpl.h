@@ -13,6 +13,7 @@
 #include "permutation.tmpl.h"
 #include "ranking.tmpl.h"
 #include "top_k.tmpl.h"
+#include "viterbi.tmpl.h"
 
 /* clang-format off */
 static const pt_solver *const PT_NAME(solvers)[] = {
@@ -23,6 +24,7 @@ static const pt_solver *const PT_NAME(solvers)[] = {
     &PT_NAME(permutation),
     &PT_NAME(ranking),
     &PT_NAME(top_k),
+    &PT_NAME(viterbi_solver),
     NULL,
 };
 /* clang-format on */

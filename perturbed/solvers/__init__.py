@@ -8,5 +8,6 @@ from .oracle import Oracle
 from .permutation import Permutation
 from .ranking import Ranking
 from .top_k import TopK
+from .viterbi import Viterbi
 
-__all__ = ["DTW", "Argmax", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK"]
+__all__ = ["DTW", "Argmax", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK", "Viterbi"]

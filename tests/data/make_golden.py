@@ -29,6 +29,10 @@ SOLVERS = {  # name: solver, shape of an item
     "permutation": (pt.Permutation(), (6,)),
     "grid_path": (pt.GridPath(), (5, 6)),
     "grid_path 4": (pt.GridPath(4), (4, 9)),
+    "dtw": (pt.DTW(), (5, 19)),
+    "dtw band": (pt.DTW(3), (8, 7)),
+    "viterbi": (pt.Viterbi((np.arange(121) * 7 % 31 / 16.0 - 1).reshape(11, 11)), (5, 11)),
+    "viterbi edges": (pt.Viterbi(), (4, 3, 3)),
 }
 NOISES = {
     "normal": pt.Normal(),
