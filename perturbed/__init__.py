@@ -27,11 +27,12 @@ from .estimators import Estimate
 from .layers import Perturbed
 from .losses import FenchelYoungLoss
 from .noise import Gumbel, Laplace, Logistic, Multiplicative, Noise, Normal, StudentT, SumOfGamma
-from .solvers import DTW, Argmax, GridPath, Oracle, Permutation, Ranking, Solver, TopK, Viterbi
+from .solvers import DTW, Argmax, Assignment, GridPath, Oracle, Permutation, Ranking, Solver, TopK, Viterbi
 
 __all__ = [
     "DTW",
     "Argmax",
+    "Assignment",
     "Estimate",
     "FenchelYoungLoss",
     "GridPath",

@@ -103,6 +103,7 @@ LARGE = {
     "dtw": (pt.DTW(), (12, 40), 200),
     "viterbi": (pt.Viterbi(np.eye(13)), (12, 13), 500),
     "viterbi edges": (pt.Viterbi(), (6, 9, 9), 200),
+    "assignment": (pt.Assignment(), (8, 9), 500),
 }
 
 

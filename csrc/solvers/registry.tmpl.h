@@ -7,6 +7,7 @@
 #include "top.tmpl.h"
 
 #include "argmax.tmpl.h"
+#include "assignment.tmpl.h"
 #include "dtw.tmpl.h"
 #include "grid_path.tmpl.h"
 #include "oracle.tmpl.h"
@@ -18,6 +19,7 @@
 /* clang-format off */
 static const pt_solver *const PT_NAME(solvers)[] = {
     &PT_NAME(argmax),
+    &PT_NAME(assignment),
     &PT_NAME(dtw),
     &PT_NAME(grid_path),
     &PT_NAME(oracle),

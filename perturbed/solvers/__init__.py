@@ -2,6 +2,7 @@
 
 from ._base import Solver
 from .argmax import Argmax
+from .assignment import Assignment
 from .dtw import DTW
 from .grid_path import GridPath
 from .oracle import Oracle
@@ -10,4 +11,4 @@ from .ranking import Ranking
 from .top_k import TopK
 from .viterbi import Viterbi
 
-__all__ = ["DTW", "Argmax", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK", "Viterbi"]
+__all__ = ["DTW", "Argmax", "Assignment", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK", "Viterbi"]

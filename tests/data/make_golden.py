@@ -33,6 +33,8 @@ SOLVERS = {  # name: solver, shape of an item
     "dtw band": (pt.DTW(3), (8, 7)),
     "viterbi": (pt.Viterbi((np.arange(121) * 7 % 31 / 16.0 - 1).reshape(11, 11)), (5, 11)),
     "viterbi edges": (pt.Viterbi(), (4, 3, 3)),
+    "assignment": (pt.Assignment(), (4, 5)),
+    "assignment tall": (pt.Assignment(), (17, 9)),
 }
 NOISES = {
     "normal": pt.Normal(),
