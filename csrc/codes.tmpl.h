@@ -40,11 +40,24 @@ static void PT_NAME(code_add)(const pt_problem *p, const int32_t *code, double w
     }
 }
 
-/* For codes of 0/1 solutions a square is the entry itself. */
+/* For codes of 0/1 solutions a square is the entry itself; of an entry that stands k times in a row in an index code,
+ * 1 + 3 + ... + (2 k - 1). */
 static void PT_NAME(code_add_squares)(const pt_problem *p, const int32_t *code,
                                       double *restrict sum) {
-    if (p->code_kind == PT_CODE_INDEX || p->code_kind == PT_CODE_BITS) {
+    if (p->code_kind == PT_CODE_BITS) {
         PT_NAME(code_add)(p, code, 1.0, sum);
+        return;
+    }
+    if (p->code_kind == PT_CODE_INDEX) {
+        int64_t before = -1;
+        double odd = 1;
+        for (int64_t i = 0; i < p->code_len; i++) {
+            const int64_t at = code[i] + i * p->code_step;
+            odd = at == before ? odd + 2 : 1;
+            before = at;
+            if (code[i] >= 0)
+                sum[at] += odd;
+        }
         return;
     }
     for (int64_t i = 0; i < p->y_size; i++) {

@@ -27,10 +27,24 @@ from .estimators import Estimate
 from .layers import Perturbed
 from .losses import FenchelYoungLoss
 from .noise import Gumbel, Laplace, Logistic, Multiplicative, Noise, Normal, StudentT, SumOfGamma
-from .solvers import DTW, Argmax, Assignment, GridPath, Oracle, Permutation, Ranking, Solver, TopK, Viterbi
+from .solvers import (
+    DTW,
+    Alignment,
+    Argmax,
+    Assignment,
+    GridPath,
+    Oracle,
+    Permutation,
+    Ranking,
+    Solver,
+    TopK,
+    Viterbi,
+    pack_alignment,
+)
 
 __all__ = [
     "DTW",
+    "Alignment",
     "Argmax",
     "Assignment",
     "Estimate",
@@ -55,6 +69,7 @@ __all__ = [
     "get_config",
     "get_memory_limit",
     "get_num_threads",
+    "pack_alignment",
     "set_memory_limit",
     "set_num_threads",
     "show_config",

@@ -143,7 +143,7 @@ class FenchelYoungLoss:
         if not np.isfinite(values).all():
             where = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch))
             place = f"y[{', '.join(map(str, where))}]" if where else "y"
-            raise ValueError(f"{place} uses an entry that theta forbids (-inf or masked)")
+            raise ValueError(f"{place} {one_layer._solver._forbidden}")
         return problem.per_row(values), gradient
 
 

@@ -6,6 +6,7 @@
 #include "order.tmpl.h"
 #include "top.tmpl.h"
 
+#include "alignment.tmpl.h"
 #include "argmax.tmpl.h"
 #include "assignment.tmpl.h"
 #include "dtw.tmpl.h"
@@ -18,6 +19,7 @@
 
 /* clang-format off */
 static const pt_solver *const PT_NAME(solvers)[] = {
+    &PT_NAME(alignment),
     &PT_NAME(argmax),
     &PT_NAME(assignment),
     &PT_NAME(dtw),

@@ -1,6 +1,7 @@
 """Solvers: small frozen objects, one a file."""
 
 from ._base import Solver
+from .alignment import Alignment, pack_alignment
 from .argmax import Argmax
 from .assignment import Assignment
 from .dtw import DTW
@@ -11,4 +12,17 @@ from .ranking import Ranking
 from .top_k import TopK
 from .viterbi import Viterbi
 
-__all__ = ["DTW", "Argmax", "Assignment", "GridPath", "Oracle", "Permutation", "Ranking", "Solver", "TopK", "Viterbi"]
+__all__ = [
+    "DTW",
+    "Alignment",
+    "Argmax",
+    "Assignment",
+    "GridPath",
+    "Oracle",
+    "Permutation",
+    "Ranking",
+    "Solver",
+    "TopK",
+    "Viterbi",
+    "pack_alignment",
+]

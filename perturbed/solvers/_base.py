@@ -36,6 +36,7 @@ class Solver(Frozen):
     _clipped: ClassVar[bool] = False
     _homogeneous: ClassVar[bool] = True  # y*(c theta) = y*(theta) for c > 0
     _default_baseline: ClassVar[str] = "hybrid"
+    _forbidden: ClassVar[str] = "uses an entry that theta forbids (-inf or masked)"  # what is wrong with such a y
 
     # ---- what a solver says about itself ----
 

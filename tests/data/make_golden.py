@@ -35,6 +35,10 @@ SOLVERS = {  # name: solver, shape of an item
     "viterbi edges": (pt.Viterbi(), (4, 3, 3)),
     "assignment": (pt.Assignment(), (4, 5)),
     "assignment tall": (pt.Assignment(), (17, 9)),
+    "alignment": (pt.Alignment("global", gap_open=1.0, gap_extend=0.25), (19, 7)),
+    "alignment local": (pt.Alignment("local", gap_open=1.0), (6, 9)),
+    "alignment learned": (pt.Alignment("semiglobal"), (5, 6, 3)),
+    "alignment transitions": (pt.Alignment("local", transitions=True), (4, 5, 9)),
 }
 NOISES = {
     "normal": pt.Normal(),
