@@ -37,6 +37,11 @@ static void PT_NAME(code_add)(const pt_problem *p, const int32_t *code, double w
         for (int64_t i = 0; i < p->y_size; i++)
             sum[i] += weight * (double)PT_NAME(code_real)(code, i);
         break;
+    case PT_CODE_LABELS:
+        for (int64_t i = 0; i < p->code_step; i++)
+            for (int64_t j = i + 1; j < p->code_step; j++)
+                *sum++ += code[j] == code[i] ? weight : 0.0;
+        break;
     }
 }
 
@@ -45,6 +50,7 @@ static void PT_NAME(code_add)(const pt_problem *p, const int32_t *code, double w
 static void PT_NAME(code_add_squares)(const pt_problem *p, const int32_t *code,
                                       double *restrict sum) {
     if (p->code_kind == PT_CODE_BITS) {
+    if (p->code_kind != PT_CODE_DENSE && p->code_kind != PT_CODE_REAL) {
         PT_NAME(code_add)(p, code, 1.0, sum);
         return;
     }
@@ -107,6 +113,28 @@ static double PT_NAME(real_dot)(const PT_REAL *y, const PT_REAL *x, int64_t n) {
     return PT_NAME(add_lanes)(part);
 }
 
+/* Sum of g over the pairs of n points that have one label; g as the upper triangle, row by row. */
+static double PT_NAME(label_dot)(const int32_t *label, const PT_REAL *g, int64_t n) {
+    PT_NAME(dot_doubles) sum = { 0 };
+    double part[PT_DOT_LANES], rest[PT_DOT_LANES] = { 0 };
+    for (int64_t i = 0; i < n; i++) {
+        int64_t j = i + 1;
+        for (; j + PT_DOT_LANES <= n; j += PT_DOT_LANES, g += PT_DOT_LANES) {
+            PT_NAME(dot_codes) c;
+            PT_NAME(dot_reals) x;
+            memcpy(&c, label + j, sizeof c);
+            memcpy(&x, g, sizeof x);
+            sum += __builtin_convertvector(-(PT_NAME(dot_codes))(c == label[i]),
+                                           PT_NAME(dot_doubles)) *
+                   __builtin_convertvector(x, PT_NAME(dot_doubles));
+        }
+        for (int l = 0; j < n; j++, l++, g++)
+            rest[l] += label[j] == label[i] ? (double)*g : 0.0;
+    }
+    memcpy(part, &sum, sizeof part);
+    return PT_NAME(add_lanes)(part) + PT_NAME(add_lanes)(rest);
+}
+
 static double PT_NAME(code_dot)(const pt_problem *p, const int32_t *code, const void *cotangent) {
     const PT_REAL *g = cotangent;
     double sum = 0;
@@ -125,6 +153,8 @@ static double PT_NAME(code_dot)(const pt_problem *p, const int32_t *code, const 
         return sum;
     case PT_CODE_REAL:
         return PT_NAME(real_dot)((const PT_REAL *)(const void *)code, g, p->y_size);
+    case PT_CODE_LABELS:
+        return PT_NAME(label_dot)(code, g, p->code_step);
     }
     return sum;
 }
@@ -141,7 +171,11 @@ static void PT_NAME(code_expand)(const pt_problem *p, const int32_t *code, void 
         return;
     }
     memset(y, 0, (size_t)p->y_size * sizeof(PT_REAL));
-    if (p->code_kind == PT_CODE_INDEX) {
+    if (p->code_kind == PT_CODE_LABELS) {
+        for (int64_t i = 0; i < p->code_step; i++)
+            for (int64_t j = i + 1; j < p->code_step; j++)
+                *y++ = code[j] == code[i];
+    } else if (p->code_kind == PT_CODE_INDEX) {
         for (int64_t i = 0; i < p->code_len; i++)
             if (code[i] >= 0)
                 y[code[i] + i * p->code_step] += (PT_REAL)1;
@@ -151,13 +185,26 @@ static void PT_NAME(code_expand)(const pt_problem *p, const int32_t *code, void 
                 y[i * 32 + __builtin_ctz(bits)] = (PT_REAL)1;
 }
 
+/* What the objective is linear in: how often each of theta's n elements counts. Other than y for labels alone. */
+static void PT_NAME(code_uses)(const pt_problem *p, const int32_t *code, PT_REAL *uses) {
+    if (p->code_kind != PT_CODE_LABELS) {
+        PT_NAME(code_expand)(p, code, uses);
+        return;
+    }
+    memset(uses, 0, (size_t)p->n * sizeof(PT_REAL));
+    for (int64_t i = p->code_step; i < p->code_len; i++)
+        if (code[i] >= 0)
+            uses[code[i]] = 1;
+}
+
 /* sign <y, theta'> of a linear solver's solution, costs clipped where the solver clips. */
 static double PT_NAME(code_objective)(const pt_problem *p, const int32_t *code,
                                       const PT_REAL *theta, int64_t step) {
     double sum = 0;
     switch (p->code_kind) {
     case PT_CODE_INDEX:
-        for (int64_t i = 0; i < p->code_len; i++)
+    case PT_CODE_LABELS:
+        for (int64_t i = p->code_kind == PT_CODE_LABELS ? p->code_step : 0; i < p->code_len; i++)
             if (code[i] >= 0)
                 sum += (double)theta[code[i] * step];
         break;

@@ -109,7 +109,9 @@ typedef enum {
     PT_CODE_INDEX = 0, /* y[code[i] + i * code_step] += 1, equal ones in a row; code[i] = -1: nothing */
     PT_CODE_DENSE,     /* y[i] = code[i] */
     PT_CODE_BITS,      /* y[i] = bit i % 32 of code[i / 32] */
-    PT_CODE_REAL       /* the code is y itself, y_size reals laid over the int32 */
+    PT_CODE_REAL,      /* the code is y itself, y_size reals laid over the int32 */
+    PT_CODE_LABELS /* pairs i < j of code_step points, row by row: y = 1 where code[i] = code[j]. From code[code_step]
+                          on: theta's elements whose sum is the objective, -1: nothing */
 } pt_code_kind;
 
 /* One solver applied to one kind of item: filled by pt_prepare from the job, then read-only. */
@@ -126,7 +128,7 @@ typedef struct {
     /* filled by the solver's prepare */
     int64_t y_size;    /* elements of a solution */
     int64_t code_len;  /* int32 a draw */
-    int64_t code_step; /* PT_CODE_INDEX */
+    int64_t code_step; /* PT_CODE_INDEX, PT_CODE_LABELS */
     pt_code_kind code_kind;
     int lanes;   /* 1: draws one after the other.  PT_LANES: items of PT_LANES draws interleaved */
     int linear;  /* y maximises <sign y, theta>, y shaped like the item: values and losses exist */

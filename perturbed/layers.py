@@ -189,9 +189,12 @@ class Perturbed:
 
     def _prepare(
         self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int, instance: dict[str, Any],
-        samples: int | None = None,
+        samples: int | None = None, value: bool = False,
     ) -> tuple[Problem, Draw]:  # fmt: skip
-        """Everything about a call, checked; the layer's count goes on only when the rest is right."""
+        """Everything about a call, checked; the layer's count goes on only when the rest is right.
+
+        value: the problem is the one whose objective the value is (`Solver._of_value`).
+        """
         solver = self._solver
         if seed is not None:
             check_seed(seed)
@@ -208,8 +211,8 @@ class Perturbed:
         )
         if solver._core_name == "oracle":
             return self._prepare_oracle(theta, epsilon, seed, draw, instance)
-        problem = solver._problem(theta, instance)
-        self._finish(draw, problem.batch, problem.item, problem.theta.dtype, epsilon, seed)
+        problem = (solver._of_value() if value else solver)._problem(theta, instance)
+        self._finish(draw, problem.batch, problem.item, problem.theta.dtype, epsilon, seed, problem)
         return problem, draw
 
     def _prepare_oracle(
@@ -225,11 +228,16 @@ class Perturbed:
 
     def _finish(
         self, draw: Draw, batch: tuple[int, ...], item: tuple[int, ...], dtype: np.dtype[Any],
-        epsilon: ArrayLike | None, seed: Seed,
+        epsilon: ArrayLike | None, seed: Seed, problem: Problem | None = None,
     ) -> None:  # fmt: skip
         noise = self._noise
         draw.epsilon = as_epsilon(self._epsilon if epsilon is None else epsilon, batch, dtype)
         draw.noise = noise._spec(item)
+        if problem is not None and problem.layout is not None:
+            item, widths = problem.core_item, draw.noise[5]
+            if widths is not None:
+                packed = problem.layout.pack_width("scale", widths.reshape(problem.item))
+                draw.noise = (*draw.noise[:5], packed, *draw.noise[6:])
         if not noise._additive and len(draw.epsilon):
             widths = draw.noise[5]
             noise._check_width(float(draw.epsilon.max()) * (1.0 if widths is None else float(widths.max())))
@@ -239,10 +247,11 @@ class Perturbed:
 
     def _estimate(
         self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int, instance: dict[str, Any],
-        value: bool,
+        value: bool, only_value: bool = False,
     ) -> Estimate:  # fmt: skip
-        problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance)
-        result: Estimate = ESTIMATES[self._method](self._solver, self._noise, problem, draw, value=value)
+        problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, value=only_value)
+        solver = self._solver._of_value() if only_value else self._solver
+        result: Estimate = ESTIMATES[self._method](solver, self._noise, problem, draw, value=value)
         return result
 
     # ---- what users call ----
@@ -297,7 +306,7 @@ class Perturbed:
             Where the solver is no linear oracle, or the noise has no mean; else as for a call.
         """
         need_value(self._solver, self._noise)
-        return self._estimate(theta, epsilon, seed, row_offset, instance, True).value
+        return self._estimate(theta, epsilon, seed, row_offset, instance, True, True).value
 
     def value_and_grad(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -314,7 +323,7 @@ class Perturbed:
             multiplicative, E[w y*], w the derivative of the noisy cost.
         """
         need_value(self._solver, self._noise)
-        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True)
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True, True)
         return estimate.value, estimate.value_grad()
 
     def vjp(
@@ -397,7 +406,7 @@ class Perturbed:
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, count)
         run = start(problem, draw)
         y = run.solutions(0, len(draw.epsilon), 0, count)  # type: ignore[arg-type]
-        return y.reshape(*problem.batch, count, *problem.solution)
+        return problem.solutions(y, count)
 
     def estimate(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import Real, Seed, as_like, one_of
+from ._checks import Real, Seed, one_of
 from ._run import Draw, Problem, start
 from .estimators import ExactEstimate, need_value
 from .layers import Perturbed
@@ -135,8 +135,8 @@ class FenchelYoungLoss:
         self, theta: ArrayLike, y: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int,
         instance: dict[str, Any], grad: bool,
     ) -> tuple[Real, Real | None]:  # fmt: skip
-        problem, draw = self._layer._prepare(theta, epsilon, seed, row_offset, instance)
-        given = as_like("y", y, problem.theta.shape, problem.theta.dtype)
+        problem, draw = self._layer._prepare(theta, epsilon, seed, row_offset, instance, value=True)
+        given = problem.given("y", y)
         one_layer = self._layer
         exact = one_layer._method == "exact"
         values, gradient = (_exact if exact else _by_draws)(one_layer, problem, draw, given, grad)
@@ -156,9 +156,10 @@ def _by_draws(
     if not grad or not np.isfinite(values).all():
         return values, None
     if layer._solver._clipped or not layer._noise._additive:
-        return values, run.value_grad(y)
+        return values, problem.grad(run.value_grad(y))
     difference = solutions.reshape(y.shape) - y
-    return values, difference * y.dtype.type(layer._solver._sign) if layer._solver._sign != 1 else difference
+    sign = layer._solver._sign
+    return values, problem.grad(difference * y.dtype.type(sign) if sign != 1 else difference)
 
 
 def _exact(

@@ -93,11 +93,11 @@ static void PT_NAME(value_grad_columns)(const pt_job *job, const pt_wave *wave, 
     const PT_REAL *theta = PT_NAME(theta_row)(job, row);
     const PT_REAL *target = wave->target ? (const PT_REAL *)wave->target + row * job->n : NULL;
     PT_REAL *noisy = PT_NAME(slice)(&work, (size_t)PT_NAME(padded)(job) * sizeof(PT_REAL));
-    PT_REAL *y = PT_NAME(slice)(&work, (size_t)p->y_size * sizeof(PT_REAL));
+    PT_REAL *y = PT_NAME(slice)(&work, (size_t)job->n * sizeof(PT_REAL));
     memset(sum, 0, (size_t)(c1 - c0) * sizeof(double));
     for (int64_t m = m0; m < m1; m++) {
         PT_NAME(perturb_draws)(job, wave, row, m, 1, noisy);
-        PT_NAME(code_expand)(p, pt_wave_code(wave, p->code_len, row, m), y);
+        PT_NAME(code_uses)(p, pt_wave_code(wave, p->code_len, row, m), y);
         for (int64_t j = c0; j < c1; j++) {
             const double difference = (double)y[j] - (target ? (double)target[j] : 0.0);
             if (difference != 0)
@@ -186,12 +186,12 @@ static void PT_NAME(value_slopes)(const pt_job *job, const pt_wave *wave, int64_
                                   int64_t m1, double *out, char *work) {
     const size_t bytes = (size_t)PT_NAME(padded)(job) * sizeof(PT_REAL);
     PT_REAL *z = PT_NAME(slice)(&work, bytes), *noisy = PT_NAME(slice)(&work, bytes);
-    PT_REAL *y = PT_NAME(slice)(&work, (size_t)job->problem.y_size * sizeof(PT_REAL));
+    PT_REAL *y = PT_NAME(slice)(&work, (size_t)job->n * sizeof(PT_REAL));
     for (int64_t m = m0; m < m1; m++) {
         PT_NAME(raw_noise)(job, wave, row, m, 1, 0, PT_NAME(padded)(job), 0, z);
         memcpy(noisy, z, bytes);
         PT_NAME(perturb_row)(job, row, noisy);
-        PT_NAME(code_expand)(&job->problem, pt_wave_code(wave, job->problem.code_len, row, m), y);
+        PT_NAME(code_uses)(&job->problem, pt_wave_code(wave, job->problem.code_len, row, m), y);
         out[m - m0] = PT_NAME(value_slope)(job, row, y, z, noisy);
     }
 }
@@ -259,6 +259,6 @@ static void PT_NAME(outer_sum)(const pt_job *job, const pt_wave *wave, int64_t r
 
 static size_t PT_NAME(score_work_size)(const pt_job *job) {
     const size_t strips = 2 * (2 * PT_COLUMN_BLOCK + PT_SAMPLE_BLOCK * 4) + PT_COLUMN_BLOCK;
-    const size_t items = (size_t)(3 * PT_NAME(padded)(job)), y = (size_t)job->problem.y_size;
+    const size_t items = (size_t)(4 * PT_NAME(padded)(job)), y = (size_t)job->problem.y_size;
     return (strips + items + y) * sizeof(PT_REAL) + (size_t)job->n * sizeof(double) + 1024;
 }

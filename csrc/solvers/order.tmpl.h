@@ -385,7 +385,8 @@ static pt_status PT_NAME(order_solve)(const pt_problem *p, const pt_group *group
         const PT_REAL *t = (const PT_REAL *)group->theta + d * group->draw_step;
         if (group->stop && group->stop(group->stop_ctx))
             return PT_E_STOPPED;
-        if (p->n > PT_ORDER_BUCKETS_MAX || !PT_NAME(order_buckets)(&s, t, code, work))
+        if (p->n < PT_LANES || p->n > PT_ORDER_BUCKETS_MAX ||
+            !PT_NAME(order_buckets)(&s, t, code, work))
             status = PT_NAME(order_radix)(&s, group, t, code, work);
     }
     return status;

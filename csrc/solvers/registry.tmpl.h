@@ -14,6 +14,7 @@
 #include "oracle.tmpl.h"
 #include "permutation.tmpl.h"
 #include "ranking.tmpl.h"
+#include "spanning_forest.tmpl.h"
 #include "top_k.tmpl.h"
 #include "viterbi.tmpl.h"
 
@@ -27,6 +28,7 @@ static const pt_solver *const PT_NAME(solvers)[] = {
     &PT_NAME(oracle),
     &PT_NAME(permutation),
     &PT_NAME(ranking),
+    &PT_NAME(spanning_forest),
     &PT_NAME(top_k),
     &PT_NAME(viterbi_solver),
     NULL,

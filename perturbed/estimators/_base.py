@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._checks import Real, as_int, as_like
+from .._checks import Real, as_int
 from .._run import Draw, Problem
 from ..noise import NoiseBase
 from ..solvers import Solver
@@ -65,14 +65,16 @@ class Estimate:
     # ---- shapes ----
 
     def _solution(self, flat: Real) -> Real:
-        return flat.reshape(self._problem.batch + self._problem.solution)
+        return self._problem.solutions(flat)
+
+    def _change(self, flat: Real) -> Real:
+        return self._problem.changes(flat)
 
     def _cotangent(self, g: ArrayLike) -> Real:
-        problem = self._problem
-        return as_like("g", g, problem.batch + problem.solution, problem.theta.dtype)
+        return self._problem.cotangent(g)
 
     def _tangent(self, t: ArrayLike) -> Real:
-        return as_like("tangent", t, self._problem.theta.shape, self._problem.theta.dtype)
+        return self._problem.tangent(t)
 
     def _per_row(self, values: NDArray[np.float64] | None) -> Real:
         return self._problem.per_row(values)
@@ -83,7 +85,7 @@ class Estimate:
 
     def _sums(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of each row's item."""
-        return _row_sums(x.reshape(len(self._epsilon()), math.prod(self._problem.item)))
+        return _row_sums(x.reshape(len(self._epsilon()), math.prod(self._problem.core_item)))
 
     def _need_value(self) -> None:
         need_value(self._solver, self._noise)
@@ -113,7 +115,7 @@ class Estimate:
             return self._per_row(self._run.vjp_epsilon(cotangent))
         # y_eps depends on theta / epsilon alone: -<J^T g, theta> / epsilon
         theta = np.where(np.isneginf(self._problem.theta), 0.0, self._problem.theta).astype(np.float64)
-        product = self.vjp(g).astype(np.float64) * theta
+        product = self._vjp(cotangent).astype(np.float64) * theta
         return self._per_row(-self._sums(product) / self._epsilon())
 
     def atoms(self, i: int) -> tuple[Real, NDArray[np.float64]]:
@@ -145,7 +147,7 @@ class Estimate:
         order = sorted(counts, key=lambda key: -counts[key])  # stable: of equal counts the first drawn
         solutions = np.array([first[key] for key in order], dtype=self._problem.theta.dtype)
         weights = np.array([counts[key] / self._draw.samples for key in order])
-        return solutions.reshape(len(order), *self._problem.solution), weights
+        return self._problem.item_solutions(solutions), weights
 
     def _drawn(self) -> _core.Run:
         return self._run
@@ -188,6 +190,10 @@ class Estimate:
 
     def vjp(self, g: ArrayLike) -> Real:
         """J^T g, like theta, for a cotangent g like y."""
+        return self._problem.grad(self._vjp(self._cotangent(g)))
+
+    def _vjp(self, cotangent: Real) -> Real:
+        """J^T g in the core's layout, for a cotangent in the core's."""
         raise NotImplementedError
 
     def vjp_stderr(self, g: ArrayLike) -> Real:

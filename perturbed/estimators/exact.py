@@ -93,9 +93,9 @@ class ExactEstimate(Estimate):
         """y_eps itself."""
         return self._y.copy()
 
-    def vjp(self, g: ArrayLike) -> Real:
+    def _vjp(self, cotangent: Real) -> Real:
         """J g, by the same nodes as y; J is symmetric."""
-        product = self._run.exact(False, False, self._cotangent(g), False)[2]
+        product = self._run.exact(False, False, cotangent, False)[2]
         assert product is not None
         return product
 
@@ -113,4 +113,4 @@ class ExactEstimate(Estimate):
         """All of J, by the same nodes as y."""
         jacobian = self._run.exact(False, False, None, True)[3]
         assert jacobian is not None
-        return jacobian.reshape(self._problem.batch + self._problem.solution + self._problem.item)
+        return self._problem.jacobian(jacobian)

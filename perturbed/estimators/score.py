@@ -23,19 +23,19 @@ class ScoreEstimate(Estimate):
         super().__init__(solver, noise, problem, draw, start(problem, draw))
         wanted = value and solver._linear and noise._has_value
         y, value_, stderr, clipped = self._run.forward(wanted, value and solver._clipped, None)
-        self._y = self._solution(y)
+        self._y = y
         self._values = None if value_ is None else (value_, stderr)
         self._clipped = clipped
 
     @property
     def y(self) -> Real:
         """Mean of the draws."""
-        return self._y.copy()  # what users write into it changes nothing here
+        return self._solution(self._y.copy())  # what users write into it changes nothing here
 
     @property
     def y_stderr(self) -> Real:
         """Sample standard deviation of the draws (or pair means) over the root of their number."""
-        return self._solution(self._run.y_stderr())
+        return self._change(self._run.y_stderr())
 
     @property
     def value(self) -> Real:
@@ -66,29 +66,33 @@ class ScoreEstimate(Estimate):
     def value_grad(self) -> Real:
         """The mean of the draws, each weighted by d theta'/d theta."""
         self._need_value()
-        if self._solver._clipped or not self._noise._additive:
-            return self._run.value_grad(None)
-        return self._y * self._solver._sign if self._solver._sign != 1 else self._y.copy()
+        problem = self._problem
+        if self._solver._clipped or not self._noise._additive or self._solver._of_value() is not self._solver:
+            return problem.grad(self._run.value_grad(None))
+        y = self._y.reshape(problem.theta.shape)
+        return problem.grad(y * self._solver._sign if self._solver._sign != 1 else y.copy())
 
     def vjp(self, g: ArrayLike) -> Real:
         """Mean of <y* - b, g> s(Z) / epsilon."""
         self._need_score()
-        return self._run.vjp(self._cotangent(g), False)[0]
+        return super().vjp(g)
+
+    def _vjp(self, cotangent: Real) -> Real:
+        return self._run.vjp(cotangent, False)[0]
 
     def vjp_stderr(self, g: ArrayLike) -> Real:
         """Standard deviation of the draws' contributions over the root of their number."""
         self._need_score()
         error = self._run.vjp(self._cotangent(g), True)[1]
         assert error is not None
-        return error
+        return self._problem.grad(error)
 
     def jvp(self, tangent: ArrayLike) -> Real:
         """Mean of (y* - b) <s(Z), t> / epsilon."""
         self._need_score()
-        return self._solution(self._run.jvp(self._tangent(tangent)))
+        return self._change(self._run.jvp(self._tangent(tangent)))
 
     def jacobian(self) -> Real:
         """Mean of (y* - b) s(Z)^T / epsilon."""
         self._need_score()
-        problem = self._problem
-        return self._run.jacobian().reshape(problem.batch + problem.solution + problem.item)
+        return self._problem.jacobian(self._run.jacobian())

@@ -9,6 +9,7 @@ from .grid_path import GridPath
 from .oracle import Oracle
 from .permutation import Permutation
 from .ranking import Ranking
+from .spanning_forest import SpanningForest
 from .top_k import TopK
 from .viterbi import Viterbi
 
@@ -22,6 +23,7 @@ __all__ = [
     "Permutation",
     "Ranking",
     "Solver",
+    "SpanningForest",
     "TopK",
     "Viterbi",
     "pack_alignment",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_array, as_like, as_mask, as_theta, broadcast
+from .._checks import Real, as_array, as_mask, as_theta, broadcast
 from .._run import PLAIN, Draw, Problem, start
 from .._values import Frozen
 
@@ -47,6 +47,10 @@ class Solver(Frozen):
     def _solution_shape(self, item: tuple[int, ...]) -> tuple[int, ...]:
         return item
 
+    def _of_value(self) -> Solver:
+        """The linear oracle whose objective is this solver's value; itself unless it returns something else."""
+        return self
+
     def _arrays(self, theta: Real, rows: int, instance: dict[str, Any]) -> tuple[NDArray[Any] | None, ...]:
         """Instance arrays for the core; may write -inf into theta, which is private."""
         if instance.get("mask") is not None:
@@ -78,8 +82,7 @@ class Solver(Frozen):
             Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
         problem = self._problem(theta, instance)
-        y = start(problem, PLAIN).forward(False, False, None)[0]
-        return y.reshape(problem.batch + problem.solution)
+        return problem.solutions(start(problem, PLAIN).forward(False, False, None)[0])
 
     def value(self, theta: ArrayLike, **instance: Any) -> Real:
         """Maximum over y of the objective.
@@ -97,7 +100,7 @@ class Solver(Frozen):
             In the unit of theta.
         """
         self._need_linear("value")
-        problem = self._problem(theta, instance)
+        problem = self._of_value()._problem(theta, instance)
         value = start(problem, PLAIN).forward(True, False, None)[1]
         return problem.per_row(value)
 
@@ -119,9 +122,8 @@ class Solver(Frozen):
             <y, theta> in the unit of theta.
         """
         self._need_linear("objective")
-        problem = self._problem(theta, instance)
-        given = as_like("y", y, problem.theta.shape, problem.theta.dtype)
-        return problem.per_row(start(problem, PLAIN).objective(given))
+        problem = self._of_value()._problem(theta, instance)
+        return problem.per_row(start(problem, PLAIN).objective(problem.given("y", y)))
 
     # ---- inside ----
 

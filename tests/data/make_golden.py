@@ -39,6 +39,9 @@ SOLVERS = {  # name: solver, shape of an item
     "alignment local": (pt.Alignment("local", gap_open=1.0), (6, 9)),
     "alignment learned": (pt.Alignment("semiglobal"), (5, 6, 3)),
     "alignment transitions": (pt.Alignment("local", transitions=True), (4, 5, 9)),
+    "forest": (pt.SpanningForest(2, [(0, 1), (2, 1), (0, 2), (1, 3), (0, 1), (3, 2), (4, 2)]), (7,)),
+    "forest clusters": (pt.SpanningForest(3, output="clusters"), (7, 7)),
+    "forest dense": (pt.SpanningForest(5), (21, 21)),
 }
 NOISES = {
     "normal": pt.Normal(),
@@ -72,8 +75,9 @@ def results(layer, theta, g, t, seed):
     est = layer.estimate(theta, seed=seed)
     yield from (est.y, est.y_stderr, layer.sample(theta, 3, seed=seed), est.clipped)
     if layer.solver._linear:
+        target = est.atoms(0)[0][0] + 0 * theta if layer.solver._of_value() is layer.solver else 0 * theta
         yield from (est.value, est.value_stderr, est.value_epsilon, est.value_grad())
-        yield from pt.FenchelYoungLoss(layer, "none").value_and_grad(theta, est.atoms(0)[0][0] + 0 * theta, seed=seed)
+        yield from pt.FenchelYoungLoss(layer, "none").value_and_grad(theta, target, seed=seed)
     if layer.noise._has_score:
         yield from (est.vjp(g), est.vjp_stderr(g), est.jvp(t), est.vjp_epsilon(g))
         if theta[0].size < 100:
@@ -112,6 +116,8 @@ def cases():
 
 def case(solver, item, noise, sampler, dtype):
     theta = numbers((3, *item), dtype, 1)
+    if isinstance(solver, pt.SpanningForest) and len(item) == 2:
+        theta = theta + theta.swapaxes(1, 2)
     y = solver(theta)
     g, t = numbers(y.shape, dtype, 2), numbers(theta.shape, dtype, 3)
     layer = pt.Perturbed(
