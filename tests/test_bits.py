@@ -144,10 +144,10 @@ def test_any_split_of_the_batch(data):
     sampler = data.draw(st.sampled_from(make_golden.SAMPLERS if noise._mirrors else ("iid",)))
     cuts = sorted(data.draw(st.sets(st.integers(1, rows - 1), max_size=4)))
     first = data.draw(st.sampled_from([0, 1, 2**31, 2**40]))
-    theta = make_golden.numbers((rows, *item), dtype, 1)
+    theta = make_golden.items(solver, (rows, *item), dtype, 1)
     g = make_golden.numbers(solver(theta).shape, dtype, 2)
-    t = make_golden.numbers(theta.shape, dtype, 3)
-    y = solver(t) if solver._linear else None
+    t = make_golden.items(solver, theta.shape, dtype, 3)
+    y = solver._of_value()(t) if solver._linear else None
     layer = pt.Perturbed(solver, noise=noise, sampler=sampler, samples=samples, epsilon=0.5, estimator="score")
     whole = everything(layer, theta, g, t, y, seed=9, row_offset=first)
     for a, b in zip([0, *cuts], [*cuts, rows], strict=True):
@@ -199,7 +199,7 @@ def tiny(dtype):
     # scores and noise far below the smallest normal number
     unit = 2.0 ** (-140 if dtype == np.float32 else -1060)
     for name, (solver, item) in make_golden.SOLVERS.items():
-        theta = (make_golden.numbers((3, *item), np.float64, 1) * unit).astype(dtype)
+        theta = (make_golden.items(solver, (3, *item), np.float64, 1) * unit).astype(dtype)
         layer = pt.Perturbed(solver, epsilon=unit, samples=70, estimator="score")
         yield name, solver, layer, theta
 
@@ -262,7 +262,7 @@ def test_rounding_mode(control, run_python):
 def rounded(mode):
     for dtype in make_golden.DTYPES:
         for name, (solver, item) in make_golden.SOLVERS.items():
-            theta = make_golden.numbers((3, *item), dtype, 1)
+            theta = make_golden.items(solver, (3, *item), dtype, 1)
             layer = pt.Perturbed(solver, samples=70, estimator="score")
             control.set_mode(mode)
             y = layer(theta, seed=1)

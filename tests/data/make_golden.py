@@ -70,6 +70,13 @@ def numbers(shape, dtype, start):
     return np.array(values, dtype).reshape(shape)
 
 
+def items(solver, shape, dtype, start):
+    """Numbers that this solver takes: symmetric ones for the matrices of a forest."""
+    theta = numbers(shape, dtype, start)
+    symmetric = isinstance(solver, pt.SpanningForest) and solver.edges is None
+    return theta + theta.swapaxes(-1, -2) if symmetric else theta
+
+
 def results(layer, theta, g, t, seed):
     """What a layer tells, in one order, as arrays."""
     est = layer.estimate(theta, seed=seed)
@@ -115,9 +122,7 @@ def cases():
 
 
 def case(solver, item, noise, sampler, dtype):
-    theta = numbers((3, *item), dtype, 1)
-    if isinstance(solver, pt.SpanningForest) and len(item) == 2:
-        theta = theta + theta.swapaxes(1, 2)
+    theta = items(solver, (3, *item), dtype, 1)
     y = solver(theta)
     g, t = numbers(y.shape, dtype, 2), numbers(theta.shape, dtype, 3)
     layer = pt.Perturbed(
