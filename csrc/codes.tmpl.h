@@ -49,8 +49,7 @@ static void PT_NAME(code_add)(const pt_problem *p, const int32_t *code, double w
  * 1 + 3 + ... + (2 k - 1). */
 static void PT_NAME(code_add_squares)(const pt_problem *p, const int32_t *code,
                                       double *restrict sum) {
-    if (p->code_kind == PT_CODE_BITS) {
-    if (p->code_kind != PT_CODE_DENSE && p->code_kind != PT_CODE_REAL) {
+    if (p->code_kind == PT_CODE_BITS || p->code_kind == PT_CODE_LABELS) {
         PT_NAME(code_add)(p, code, 1.0, sum);
         return;
     }
