@@ -106,10 +106,10 @@ typedef struct {
 
 /* What a solution's code means (int32, code_len of them a draw). */
 typedef enum {
-    PT_CODE_INDEX = 0, /* y[code[i] + i * code_step] += 1, equal ones in a row; code[i] = -1: nothing */
-    PT_CODE_DENSE,     /* y[i] = code[i] */
-    PT_CODE_BITS,      /* y[i] = bit i % 32 of code[i / 32] */
-    PT_CODE_REAL,      /* the code is y itself, y_size reals laid over the int32 */
+    PT_CODE_INDEX, /* y[code[i] + i * code_step] += 1, equal ones in a row; code[i] = -1: nothing */
+    PT_CODE_DENSE, /* y[i] = code[i] */
+    PT_CODE_BITS,  /* y[i] = bit i % 32 of code[i / 32] */
+    PT_CODE_REAL,  /* the code is y itself, y_size reals laid over the int32 */
     PT_CODE_LABELS /* pairs i < j of code_step points, row by row: y = 1 where code[i] = code[j]. From code[code_step]
                           on: theta's elements whose sum is the objective, -1: nothing */
 } pt_code_kind;
