@@ -7,6 +7,7 @@
 
 /* Elementary steps below which a second thread costs more than it brings. */
 #define SERIAL_COST 40000.0
+#define SOLE_ITEM 512 /* entries from which on one draw may be a task of its own */
 
 /* ---- one call ---- */
 
@@ -88,7 +89,8 @@ static pt_status solve_task(void *ctx, int64_t index, void *work, pt_poll_fn sto
     return own.status == PT_OK ? status : fail_row(c->call->job, &own, &c->errors[index]);
 }
 
-/* Draws a task: some tasks a thread, in whole lane groups; where screening pays, whole rows or even parts of one. */
+/* Draws a task: some tasks a thread, in whole lane groups, unless draws are solved one by one and large; where screening pays,
+ * whole rows or even parts of one. */
 static int64_t solve_chunk(const pt_call *call, const pt_wave *wave) {
     const int64_t threads = call->n_threads, total = wave->n_rows * wave->n_m;
     if (call->job->problem.serial)
@@ -103,6 +105,8 @@ static int64_t solve_chunk(const pt_call *call, const pt_wave *wave) {
         if (wave->n_m < 2 * PT_GROUP || chunk % PT_LANES == 0 || call->job->problem.lanes == 1)
             return chunk < PT_LANES ? most : chunk;
     }
+    if (call->job->problem.lanes == 1 && call->job->n >= SOLE_ITEM)
+        return chunk;
     return (chunk + PT_LANES - 1) / PT_LANES * PT_LANES;
 }
 

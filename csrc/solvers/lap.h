@@ -179,7 +179,7 @@ static int64_t lap_least(const int64_t *key, int64_t stride) {
 /* Augmenting row reduction: row i takes its cheapest column and lowers that one's price until the second is as cheap; the row
  * that had it goes on, while the budget lasts. Returns how many rows are left in free, or -1 to stop. */
 static int64_t lap_bid(lap *s, int64_t count) {
-    int64_t n_free = 0, budget = 2 * s->n;
+    int64_t n_free = 0, budget = s->n / 4;
     for (int64_t k = 0; k < count; k++) {
         int64_t i = s->free[k];
         for (;;) {
