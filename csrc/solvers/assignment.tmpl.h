@@ -2,7 +2,7 @@
  *   code       column of each row, as its cell i * m + j; where n > m the row of each column, likewise
  *
  * "Lines" below are the rows, or the columns where these are fewer; "places" are the other ones. Theta is rounded to integers,
- * multiples of 2^-e with |integer| <= 2^b (b = 50, less from 64 lines on: lap.h) for the largest entry that an optimal
+ * multiples of 2^-e with |integer| <= 2^b (b = 49, less from 64 lines on: lap.h) for the largest entry that an optimal
  * matching may use. So the optimum is exact for theta on that grid, and does not depend on the way to it.
  * Tie rule: the lexicographically first of the heaviest: line 0 has the lowest place it can have, then line 1, ... */
 #ifndef PT_REAL
@@ -121,7 +121,7 @@ static PT_BITS PT_NAME(assignment_largest)(const PT_REAL *line, int64_t m) {
     return largest;
 }
 
-/* Costs of a line: -theta factor[0] factor[1] to the nearest integer. Adding `round` rounds |x| < 2^51, and leaves the integer
+/* Costs of a line: -theta factor[0] factor[1] to the nearest integer, twice. Adding `round` rounds |x| < 2^51, and leaves the integer
  * in the low bits. */
 static void PT_NAME(assignment_round)(const PT_REAL *restrict line, const double factor[2],
                                       int64_t m, int64_t *restrict cost) {
@@ -133,12 +133,12 @@ static void PT_NAME(assignment_round)(const PT_REAL *restrict line, const double
         const double shifted = round - (double)(open ? line[j] : 0) * f * g;
         int64_t bits;
         memcpy(&bits, &shifted, sizeof bits);
-        cost[j] = open ? bits - offset : LAP_CLOSED;
+        cost[j] = open ? 2 * (bits - offset) : LAP_CLOSED;
     }
 }
 
-static void PT_NAME(assignment_costs)(const lap *s, PT_NAME(assignment_shape) shape,
-                                      const PT_REAL *t, int again) {
+static pt_status PT_NAME(assignment_costs)(lap *s, PT_NAME(assignment_shape) shape,
+                                           const PT_REAL *t, int again) {
     PT_BITS most = 0;
     PT_REAL largest;
     double factor[2];
@@ -149,14 +149,17 @@ static void PT_NAME(assignment_costs)(const lap *s, PT_NAME(assignment_shape) sh
     }
     memcpy(&largest, &most, sizeof most);
     const int exponent = PT_NAME(assignment_exponent)((double)largest);
-    PT_NAME(assignment_power)(lap_bits(s->n) - exponent, factor);
+    PT_NAME(assignment_power)(lap_bits(s->n) - 1 - exponent, factor);
     for (int64_t i = 0; i < s->n; i++) {
         const PT_REAL *line = PT_NAME(assignment_line)(s, shape, t, i, again);
         int64_t *cost = s->cost + i * s->stride;
         PT_NAME(assignment_round)(line, factor, s->m, cost);
         for (int64_t j = s->m; j < s->stride; j++)
             cost[j] = LAP_CLOSED;
+        if (lap_stopped(s, s->stride))
+            return PT_E_STOPPED;
     }
+    return PT_OK;
 }
 
 /* An entry takes no part if even with the cheapest cells of all other lines its matching costs more than the one found. Where
@@ -164,7 +167,7 @@ static void PT_NAME(assignment_costs)(const lap *s, PT_NAME(assignment_shape) sh
  * Returns 1 if there were any to close. */
 static int PT_NAME(assignment_narrow)(lap *s) {
     const int64_t limit = INT64_C(1) << (lap_bits(s->n) - ASSIGNMENT_GRID);
-    int64_t excess = 2 * s->n, most = 0; /* of rounding */
+    int64_t excess = 4 * s->n, most = 0; /* of rounding */
     int closed = 0;
     for (int64_t i = 0; i < s->n; i++) {
         const int64_t *cost = s->cost + i * s->stride, least = lap_least(cost, s->stride);
@@ -194,8 +197,9 @@ static pt_status PT_NAME(assignment_one)(PT_NAME(assignment_shape) shape, const 
         s->cells = *cells;
         s->stop = group->stop;
         s->stop_ctx = group->stop_ctx;
-        PT_NAME(assignment_costs)(s, shape, t, again);
-        const pt_status status = lap_solve(s);
+        pt_status status = PT_NAME(assignment_costs)(s, shape, t, again);
+        if (status == PT_OK)
+            status = lap_solve(s);
         *cells = s->cells;
         if (status != PT_OK)
             return status;

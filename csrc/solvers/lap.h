@@ -1,7 +1,7 @@
 /* lap: cheapest matching of all rows of an integer cost matrix with no more rows than columns (linear assignment).
  *
  * Prices v_j <= 0 (0 for a free column) and u_i = min_j c_ij - v_j; a matched cell is one where c_ij - v_j = u_i. Integers:
- * no sum is rounded, so that the optimum is one, and equal sums are equal. Source: Jonker & Volgenant 1987 (augmenting row
+ * no sum is rounded, so that the optimum is one, and equal sums are equal. Costs are even. Source: Jonker & Volgenant 1987 (augmenting row
  * reduction, then shortest augmenting paths); no column reduction, which needs a square. */
 #ifndef PT_LAP_H
 #define PT_LAP_H
@@ -47,7 +47,7 @@ static int64_t lap_stride(int64_t m) {
     return (m + LAP_STRIDE - 1) / LAP_STRIDE * LAP_STRIDE;
 }
 
-/* Largest e so that costs up to 2^e in size are within the bounds above; at most 50, for exact doubles. */
+/* Largest e so that costs up to 2^e in size are within the bounds above, and halves of them are exact in a double's sum. */
 static int lap_bits(int64_t n) {
     int bits = 0;
     while (n >> bits)
@@ -242,12 +242,14 @@ static int64_t lap_relax(const lap *s, int64_t i, int64_t base, int64_t *at) {
     return lane[best];
 }
 
-/* A shortest path from a free row to a free column over reduced costs (Dijkstra, dense); prices and matching follow it. */
+/* A shortest path from a free row to a free column over reduced costs (Dijkstra, dense); prices and matching follow it.
+ * Distances are even; one more is added for a column that is not free, so that a free one comes first among equals. */
 static pt_status lap_augment(lap *s, int64_t row) {
     int64_t i = row, base = 0, least, count = 0, j;
-    memcpy(s->open, s->price, (size_t)s->stride * sizeof *s->open);
-    for (int64_t k = 0; k < s->stride; k++)
+    for (int64_t k = 0; k < s->stride; k++) {
+        s->open[k] = s->price[k] - (k < s->m && s->owner[k] >= 0);
         s->key[k] = LAP_FAR;
+    }
     for (;;) {
         least = lap_relax(s, i, base, &j);
         if (least >= LAP_FAR)
@@ -256,6 +258,7 @@ static pt_status lap_augment(lap *s, int64_t row) {
             return PT_E_STOPPED;
         if (s->owner[j] < 0)
             break;
+        least &= ~INT64_C(1);
         s->scan[count] = (int32_t)j;
         s->at[count++] = least;
         s->open[j] = -LAP_CLOSED;
@@ -277,7 +280,7 @@ static pt_status lap_augment(lap *s, int64_t row) {
 }
 
 /* The tight cells: an optimal matching uses these and no others, and has every column whose price is not 0. */
-static void lap_tight(lap *s) {
+static pt_status lap_tight(lap *s) {
     bipartite *g = &s->graph;
     for (int64_t i = 0; i < s->n; i++) {
         const int64_t *cost = s->cost + i * s->stride, own = s->column[i];
@@ -285,6 +288,8 @@ static void lap_tight(lap *s) {
         for (int64_t j = 0; j < s->m; j++)
             if (cost[j] - s->price[j] == u)
                 bits_set(g->edge + i * g->words, j);
+        if (lap_stopped(s, s->stride))
+            return PT_E_STOPPED;
     }
     for (int64_t j = 0; s->m > s->n && j < s->m; j++) {
         if (s->price[j] == 0)
@@ -292,6 +297,7 @@ static void lap_tight(lap *s) {
         if (s->owner[j] < 0)
             s->owner[j] = (int32_t)s->n;
     }
+    return PT_OK;
 }
 
 /* Forget the last solution. */
@@ -314,7 +320,8 @@ static pt_status lap_solve(lap *s) {
         if (status != PT_OK)
             return status;
     }
-    lap_tight(s);
+    if (lap_tight(s) != PT_OK)
+        return PT_E_STOPPED;
     bipartite *g = &s->graph;
     for (int64_t i = bipartite_settle(g) ? s->n : 0; i < s->n; i++) {
         g->reached = 0;

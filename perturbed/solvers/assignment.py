@@ -27,8 +27,8 @@ class Assignment(Solver):
 
     Notes
     -----
-    Exact: theta is rounded to multiples of a power of 2, ``2**-50`` of the largest entry that an optimal matching may
-    use (a bit more from 64 pairs on: ``2**-47`` for 500), and solved in integers. So integers of up to 46 bits, and
+    Exact: theta is rounded to multiples of a power of 2, ``2**-49`` of the largest entry that an optimal matching may
+    use (a bit more from 64 pairs on: ``2**-46`` for 500), and solved in integers. So integers of up to 46 bits, and
     sums of them, are compared as they are. Ties: of all heaviest matchings the lexicographically first, where row 0 has
     the lowest column it can have, then row 1, and so on; where n > m, column 0 has the lowest row, then column 1.
 
