@@ -15,6 +15,12 @@
 
 #include "estimators/score.tmpl.h"
 
+#include "estimators/rao_terms.tmpl.h"
+
+#include "estimators/rao_places.tmpl.h"
+
+#include "estimators/rao_blackwell.tmpl.h"
+
 #include "estimators/exact.tmpl.h"
 
 static int64_t PT_NAME(find_bad)(const pt_problem *p, int64_t row, const void *item, char *what) {
@@ -96,6 +102,8 @@ static const pt_kernels PT_NAME(kernels) = {
     .column_sum = PT_NAME(column_sum),
     .draw_sum = PT_NAME(draw_sum),
     .outer_sum = PT_NAME(outer_sum),
+    .rao_blackwell = PT_NAME(rao_blackwell),
+    .rao_size = PT_NAME(rao_size),
     .code_add = PT_NAME(code_add),
     .code_add_squares = PT_NAME(code_add_squares),
     .code_dot = PT_NAME(code_dot),

@@ -12,12 +12,19 @@
 /* ---- one call ---- */
 
 pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error *err) {
+    return pt_call_begin_with(call, job, n_m, 0, err);
+}
+
+pt_status pt_call_begin_with(pt_call *call, const pt_job *job, int64_t n_m, size_t least,
+                             pt_error *err) {
     const pt_kernels *kernels = job->kernels;
     *call = (pt_call){ .job = job, .kernels = kernels, .err = err };
     call->n_threads = pt_threads_take(job->n_threads);
     call->fp_mode = pt_fp_enter();
     call->next_poll = pt_first_poll();
     call->work_stride = kernels->work_size(job, n_m);
+    if (call->work_stride < least)
+        call->work_stride = least;
     call->work_stride = (call->work_stride + 127) & ~(size_t)63;
     call->work = pt_block(call->n_threads, call->work_stride);
     if (!call->work)

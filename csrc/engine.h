@@ -34,6 +34,9 @@ typedef struct {
 
 /* Take threads and scratch; pt_call_end gives them back and must follow, also after an error. */
 pt_status pt_call_begin(pt_call *call, const pt_job *job, int64_t n_m, pt_error *err);
+/* The same, with slices of at least `least` bytes. */
+pt_status pt_call_begin_with(pt_call *call, const pt_job *job, int64_t n_m, size_t least,
+                             pt_error *err);
 void pt_call_end(pt_call *call);
 
 /* Threads worth using for about `cost` elementary steps. */

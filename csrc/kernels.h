@@ -10,7 +10,9 @@
 #define PT_GROUP                                                                                   \
     64 /* most draws handed to a solver together (but an oracle takes all of a wave's row) */
 #define PT_GROUP_ITEMS 8192 /* about so many elements of theta' at a time */
-#define PT_LONG 32768       /* an item from which on few draws are a task of their own */
+#define PT_RAO_BLOCK                                                                               \
+    16 /* draws whose Rao-Blackwell terms are summed together: part of the results' bits */
+#define PT_LONG 32768 /* an item from which on few draws are a task of their own */
 
 /* A part of the draws that is in work: rows row0 .. + n_rows - 1, draws m0 .. + n_m - 1 of each. */
 typedef struct {
@@ -78,6 +80,16 @@ typedef struct {
     void (*outer_sum)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m0, int64_t m1,
                       int64_t c0, int64_t c1, double alpha, double kappa, double *jac,
                       double *total, void *work);
+
+    /* Rao-Blackwell terms of draws m0 .. m1 - 1 (at most PT_RAO_BLOCK) of a row, summed in order.
+     *   g        [in]   of this row: terms of J^T g; NULL: of y
+     *   sum      [out]  n doubles (y_size without g)
+     *   squares  [out]  likewise, sums of squares (of pair means when antithetic), or NULL
+     *   work     [tmp]  rao_size(job) bytes */
+    pt_status (*rao_blackwell)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m0,
+                               int64_t m1, const void *g, double *sum, double *squares, void *work,
+                               pt_poll_fn stop, void *stop_ctx, pt_error *err);
+    size_t (*rao_size)(const pt_job *job);
 
     /* Codes to solutions. */
     void (*code_add)(const pt_problem *p, const int32_t *code, double weight, double *sum);

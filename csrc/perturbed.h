@@ -104,15 +104,28 @@ typedef struct {
     int64_t row_stride; /* elements from one row to the next, 0 where all rows share it */
 } pt_array;
 
-/* What a solution's code means (int32, code_len of them a draw). */
+/* What a solution's code means (int32, code_len of them a draw).
+ *   INDEX   y[code[i] + i * code_step] += 1, equal ones in a row; code[i] = -1: nothing
+ *   DENSE   y[i] = code[i]
+ *   BITS    y[i] = bit i % 32 of code[i / 32]
+ *   REAL    the code is y itself, y_size reals laid over the int32
+ *   LABELS  pairs i < j of code_step points, row by row: y = 1 where code[i] = code[j]. From code[code_step] on: theta's
+ *           elements whose sum is the objective, -1: nothing */
 typedef enum {
-    PT_CODE_INDEX, /* y[code[i] + i * code_step] += 1, equal ones in a row; code[i] = -1: nothing */
-    PT_CODE_DENSE, /* y[i] = code[i] */
-    PT_CODE_BITS,  /* y[i] = bit i % 32 of code[i / 32] */
-    PT_CODE_REAL,  /* the code is y itself, y_size reals laid over the int32 */
-    PT_CODE_LABELS /* pairs i < j of code_step points, row by row: y = 1 where code[i] = code[j]. From code[code_step]
-                          on: theta's elements whose sum is the objective, -1: nothing */
+    PT_CODE_INDEX = 0,
+    PT_CODE_DENSE,
+    PT_CODE_BITS,
+    PT_CODE_REAL,
+    PT_CODE_LABELS
 } pt_code_kind;
+
+/* How y answers when one coordinate of theta' moves while the others stay: what the Rao-Blackwell estimator integrates
+ * out (MATH.md, section 5). */
+typedef enum {
+    PT_MOVES_UNKNOWN = 0, /* no such estimator */
+    PT_MOVES_THRESHOLD,   /* y_j goes once from 0 to 1: pt_solver.thresholds says where */
+    PT_MOVES_PLACE        /* y tells places in the order of theta' (places, from_top) */
+} pt_moves;
 
 /* One solver applied to one kind of item: filled by pt_prepare from the job, then read-only. */
 typedef struct {
@@ -137,6 +150,11 @@ typedef struct {
     int no_neg_inf; /* -inf is an error except where arrays[0] (uint8 mask) is 0 */
     int64_t top; /* > 0: the code is the indices of the `top` largest, ties to the lowest index */
     int serial;  /* calls back: one thread only */
+    pt_moves moves;
+    int moves_lanes; /* thresholds takes groups of this many lanes: 1 or PT_LANES */
+    int64_t
+        places; /* PT_MOVES_PLACE: rows of y, the highest places; where y is shaped like the item: ranks */
+    int from_top; /* the first place is the largest entry's */
 } pt_problem;
 
 #define PT_LANES 16
@@ -177,6 +195,16 @@ typedef struct {
      *                  what some mixture of solutions with this mean has, and what is no solution at all any number
      * Returns the part, -inf where y uses what the options forbid. */
     double (*fixed)(const pt_problem *p, int64_t row, const int32_t *code, const void *y);
+    /* PT_MOVES_THRESHOLD: with all else fixed, y_j is 1 where theta'_j > tau_j. All draws are of one row.
+     *   code    [in]   n_draws x code_len: the draws' solutions
+     *   g       [in]   n real, or NULL
+     *   tau     [out]  laid out as the group's theta; +inf: never 1; -inf: always
+     *   change  [out]  likewise: <g, y_in - y_out>, y_in the best solution with j and y_out the best without; where
+     *                  there is only one of them, any finite number.   NULL where g is
+     *   work    [tmp]  thresholds_size(p) bytes */
+    pt_status (*thresholds)(const pt_problem *p, const pt_group *group, const int32_t *code,
+                            const void *g, void *tau, void *change, void *work, pt_error *err);
+    size_t (*thresholds_size)(const pt_problem *p);
 } pt_solver;
 
 /* ---- job -------------------------------------------------------------------------------------------------------- */
@@ -279,6 +307,15 @@ pt_status pt_perturb(pt_job *job, const pt_draw_range *which, void *out, pt_erro
 /* Objective of given solutions: sign <y, theta> (with costs clipped), and the solver's fixed part.  Linear solvers.
  *   y [in] n_rows x n real;   out [out] n_rows */
 pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err);
+
+/* Rao-Blackwell estimates: each coordinate's own noise is integrated out, the others' are drawn. After pt_forward; for
+ * noise with a density and a cdf (pt_has_rao_blackwell).
+ *   g          [in]   n_rows x y_size real: J^T g is wanted; NULL: y_eps
+ *   out        [out]  n_rows x n real (y_size without g)
+ *   out_error  [out]  likewise its standard error, or NULL */
+pt_status pt_rao_blackwell(pt_job *job, const void *g, void *out, void *out_error, pt_error *err);
+/* 1 if pt_rao_blackwell covers this job's solver and noise. */
+int pt_has_rao_blackwell(const pt_job *job);
 
 /* Closed forms of a perturbed argmax: softmax for Gumbel noise of one width, quadrature for normal noise.
  *   y, value   [out]  n_rows x n real; n_rows; either may be NULL

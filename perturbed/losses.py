@@ -157,6 +157,8 @@ def _by_draws(
         return values, None
     if layer._solver._clipped or not layer._noise._additive:
         return values, problem.grad(run.value_grad(y))
+    if layer._method == "rao_blackwell":
+        solutions = run.rao_blackwell(None, False)[0]
     difference = solutions.reshape(y.shape) - y
     sign = layer._solver._sign
     return values, problem.grad(difference * y.dtype.type(sign) if sign != 1 else difference)

@@ -76,7 +76,9 @@ def test_all_masked_is_zero():
 
 
 def test_doubly_stochastic():
-    y = pt.Perturbed(pt.Permutation(), samples=64)(np.random.default_rng(0).normal(size=(3, 9)), seed=0)
+    y = pt.Perturbed(pt.Permutation(), estimator="score", samples=64)(
+        np.random.default_rng(0).normal(size=(3, 9)), seed=0
+    )
     np.testing.assert_allclose(y.sum(1), 1, rtol=1e-12)
     np.testing.assert_allclose(y.sum(2), 1, rtol=1e-12)
 

@@ -211,7 +211,8 @@ def test_layers(data):
     assert est.y.dtype == dtype
     assert np.isfinite(est.y).all()
     if 0 not in batch:
-        check_mean(solver, est.y)
+        if est.method != "rao_blackwell":  # its entries are smoothed one by one: their mean is no mean of solutions
+            check_mean(solver, est.y)
         check_solution(solver, layer.sample(theta, 4, **call), np.zeros((*batch, 4, *item)))
         solutions, weights = est.atoms(0)
         assert weights.sum() == pytest.approx(1)

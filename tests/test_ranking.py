@@ -125,7 +125,7 @@ def test_noisy_ranks_with_a_mask(n, descending):
     theta = np.random.default_rng(0).normal(size=(3, n))
     mask = np.random.default_rng(1).random((3, n)) < 0.7
     noisy = perturbed_items(theta, 1, noise="normal", epsilon=0.5, samples=40, seed=2)
-    layer = pt.Perturbed(pt.Ranking(descending=descending), epsilon=0.5, samples=40)
+    layer = pt.Perturbed(pt.Ranking(descending=descending), estimator="score", epsilon=0.5, samples=40)
     want = np.stack([[ranks(x, descending, m) for x in stack] for stack, m in zip(noisy, mask, strict=True)])
     same(layer.sample(theta, 40, seed=2, mask=mask), want)
     sign = -1 if descending else 1

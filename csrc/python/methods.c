@@ -70,6 +70,35 @@ done:
     return NULL;
 }
 
+/* rao_blackwell(g or None, stderr) -> (grad or y, its stderr) */
+static PyObject *run_rao_blackwell(PyObject *object, PyObject *args) {
+    Run *self = (Run *)object;
+    PyObject *g, *out[2] = { NULL };
+    int want_error;
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    if (!ready(self) || !PyArg_ParseTuple(args, "Op", &g, &want_error))
+        return NULL;
+    const int64_t size = self->job.problem.y_size;
+    const void *cotangent = NULL;
+    if (g != Py_None &&
+        !(cotangent = expect_array(g, real_type(self), self->job.n_rows * size, "g")))
+        return NULL;
+    for (int i = 0; i < 1 + want_error; i++)
+        if (!(out[i] = cotangent ? new_like_theta(self) : new_rows(self, size, real_type(self))))
+            goto done;
+    PT_CALL(pt_rao_blackwell(&job, cotangent, data_or_null(out[0]), data_or_null(out[1]), &err));
+    if (status == PT_OK)
+        return pack(out, 2);
+    raise_status(status, &err);
+done:
+    Py_XDECREF(out[0]);
+    Py_XDECREF(out[1]);
+    return NULL;
+}
+
 /* Calls with one array in (or None) and one out. */
 typedef enum {
     JVP,
@@ -247,6 +276,11 @@ static PyObject *run_has_exact(PyObject *self, void *closure) {
     return PyBool_FromLong(pt_has_exact(&((Run *)self)->job));
 }
 
+static PyObject *run_has_rao_blackwell(PyObject *self, void *closure) {
+    (void)closure;
+    return PyBool_FromLong(pt_has_rao_blackwell(&((Run *)self)->job));
+}
+
 static PyObject *run_keeps_codes(PyObject *self, void *closure) {
     (void)closure;
     return PyBool_FromLong(((Run *)self)->job.codes != NULL);
@@ -266,12 +300,16 @@ PyMethodDef run_methods[] = {
     { "objective", run_objective, METH_O, "Objective of given solutions." },
     { "solutions", run_solutions, METH_VARARGS, "Solutions of (row0, n_rows, first, count)." },
     { "perturb", run_perturb, METH_VARARGS, "Noisy items of (row0, n_rows, first, count)." },
+    { "rao_blackwell", run_rao_blackwell, METH_VARARGS,
+      "Rao-Blackwell estimate of J^T g, or of y without g, and its standard error." },
     { "exact", run_exact, METH_VARARGS, "Closed form: (y, value, J g, J)." },
     { NULL, NULL, 0, NULL }
 };
 
 PyGetSetDef run_getters[] = {
     { "has_exact", run_has_exact, NULL, "Is there a closed form for this solver and noise?", NULL },
+    { "has_rao_blackwell", run_has_rao_blackwell, NULL,
+      "Does the Rao-Blackwell estimator exist for this solver and noise?", NULL },
     { "keeps_codes", run_keeps_codes, NULL, "Do the codes fit the memory limit?", NULL },
     { NULL, NULL, NULL, NULL, NULL }
 };

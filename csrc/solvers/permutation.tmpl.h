@@ -22,6 +22,9 @@ static pt_status PT_NAME(permutation_prepare)(pt_problem *p, pt_error *err) {
     p->code_kind = PT_CODE_INDEX;
     p->code_step = p->n;
     p->linear = 0;
+    p->moves = PT_MOVES_PLACE;
+    p->places = p->n;
+    p->from_top = p->ints[0] != 0;
     p->sign = 1;
     return PT_OK;
 }

@@ -166,6 +166,10 @@ static pt_status PT_NAME(top_prepare)(pt_problem *p, int64_t k, int ordered, pt_
     p->y_size = ordered ? k * p->n : p->n;
     p->lanes = p->n <= PT_TOP_LANES_N && k <= PT_TOP_LANES_K ? PT_LANES : 1;
     p->linear = !ordered;
+    p->moves = ordered ? PT_MOVES_PLACE : PT_MOVES_THRESHOLD;
+    p->places = k;
+    p->from_top = 1;
+    p->moves_lanes = 1;
     return PT_OK;
 }
 
@@ -181,4 +185,47 @@ static pt_status PT_NAME(top_check)(const pt_problem *p, int64_t row, const void
     return pt_fail(err, PT_E_INFEASIBLE, row,
                    "%lld of %lld entries are allowed (not -inf or masked), %lld needed",
                    (long long)allowed, (long long)p->n, (long long)p->top);
+}
+
+/* The best entry of a draw that is not among its k: the k-th's successor in the order. -1: there is none. */
+static int64_t PT_NAME(top_next)(const PT_REAL *theta, int64_t n, PT_NAME(entry) last) {
+    PT_NAME(entry) next = { -PT_INFINITY, -1 };
+    for (int64_t j = 0; j < n; j++) {
+        const PT_NAME(entry) e = { theta[j], (int32_t)j };
+        if (e.value > next.value && PT_NAME(better)(last, e))
+            next = e;
+    }
+    return next.index;
+}
+
+/* An entry among the k leaves below the next one, which takes its place; another enters above the last, whose place it
+ * takes. */
+static pt_status PT_NAME(top_thresholds)(const pt_problem *p, const pt_group *group,
+                                         const int32_t *code, const void *cotangent, void *taus,
+                                         void *changes, void *work, pt_error *err) {
+    const PT_REAL *g = cotangent;
+    (void)work, (void)err;
+    for (int64_t d = 0; d < group->n_draws; d++) {
+        const int32_t *in = code + d * p->code_len;
+        const PT_REAL *theta = (const PT_REAL *)group->theta + d * group->draw_step;
+        PT_REAL *tau = (PT_REAL *)taus + d * group->draw_step;
+        PT_REAL *change = (PT_REAL *)changes + d * group->draw_step;
+        const int32_t last = in[p->top - 1];
+        const int64_t next = PT_NAME(top_next)(theta, p->n, (PT_NAME(entry)){ theta[last], last });
+        for (int64_t j = 0; j < p->n; j++)
+            tau[j] = theta[last];
+        for (int64_t j = 0; g && j < p->n; j++)
+            change[j] = g[j] - g[last];
+        for (int64_t i = 0; i < p->top; i++) {
+            tau[in[i]] = next < 0 ? -PT_INFINITY : theta[next];
+            if (g)
+                change[in[i]] = next < 0 ? 0 : g[in[i]] - g[next];
+        }
+    }
+    return PT_OK;
+}
+
+static size_t PT_NAME(top_thresholds_size)(const pt_problem *p) {
+    (void)p;
+    return 0;
 }

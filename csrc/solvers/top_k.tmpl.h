@@ -18,4 +18,6 @@ static const pt_solver PT_NAME(top_k) = {
     .check = PT_NAME(top_check),
     .work_size = PT_NAME(top_work_size),
     .solve = PT_NAME(top_solve),
+    .thresholds = PT_NAME(top_thresholds),
+    .thresholds_size = PT_NAME(top_thresholds_size),
 };

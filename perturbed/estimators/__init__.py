@@ -11,15 +11,26 @@ from ..noise import NoiseBase
 from ..solvers import Solver
 from ._base import Estimate, need_score, need_value
 from .exact import ExactEstimate, has_exact
+from .rao_blackwell import RaoBlackwellEstimate, has_rao_blackwell
 from .score import ScoreEstimate
 
-ESTIMATES: dict[str, Any] = {"score": ScoreEstimate, "exact": ExactEstimate}
+ESTIMATES: dict[str, Any] = {"exact": ExactEstimate, "rao_blackwell": RaoBlackwellEstimate, "score": ScoreEstimate}
 
 
 def available(solver: Solver, noise: NoiseBase) -> list[str]:
     """Estimators that exist for this solver and noise, the best first."""
     exact = ["exact"] if has_exact(solver, noise) else []
-    return [*exact, "score"]
+    smooth = ["rao_blackwell"] if has_rao_blackwell(solver, noise) else []
+    return [*exact, *smooth, "score"]
 
 
-__all__ = ["ESTIMATES", "Estimate", "ExactEstimate", "ScoreEstimate", "available", "need_score", "need_value"]
+__all__ = [
+    "ESTIMATES",
+    "Estimate",
+    "ExactEstimate",
+    "RaoBlackwellEstimate",
+    "ScoreEstimate",
+    "available",
+    "need_score",
+    "need_value",
+]

@@ -35,6 +35,7 @@ class Solver(Frozen):
     _sign: ClassVar[float] = 1.0  # -1: maximises -<y, theta>
     _clipped: ClassVar[bool] = False
     _homogeneous: ClassVar[bool] = True  # y*(c theta) = y*(theta) for c > 0
+    _moves: ClassVar[bool] = False  # the core knows the thresholds of a draw: Rao-Blackwell exists
     _default_baseline: ClassVar[str] = "hybrid"
     _forbidden: ClassVar[str] = "uses an entry that theta forbids (-inf or masked)"  # what is wrong with such a y
 

@@ -37,4 +37,5 @@ class Argmax(Solver):
     """
 
     _core_name: ClassVar[str] = "argmax"
+    _moves: ClassVar[bool] = True
     _instance: ClassVar[tuple[str, ...]] = ("mask",)

@@ -52,6 +52,7 @@ class Permutation(Solver):
     descending: bool = False
 
     _core_name: ClassVar[str] = "permutation"
+    _moves: ClassVar[bool] = True
     _instance: ClassVar[tuple[str, ...]] = ("mask",)
     _linear: ClassVar[bool] = False
 

@@ -60,6 +60,7 @@ class Ranking(Solver):
     descending: bool = False
 
     _core_name: ClassVar[str] = "ranking"
+    _moves: ClassVar[bool] = True
     _instance: ClassVar[tuple[str, ...]] = ("mask",)
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ class TopK(Solver):
     ordered: bool = False
 
     _core_name: ClassVar[str] = "top_k"
+    _moves: ClassVar[bool] = True
     _instance: ClassVar[tuple[str, ...]] = ("mask",)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,237 @@
+"""The Rao-Blackwell estimator: its terms against thresholds found by solving again, its mean against exact values."""
+
+import itertools
+
+import numpy as np
+import pytest
+from contract import close, everything, perturbed_items, same
+from exact_values import argmax_exact
+from scipy import stats
+
+import perturbed as pt
+
+NOISES = {
+    "normal": (pt.Normal(), stats.norm),
+    "gumbel": (pt.Gumbel(), stats.gumbel_r),
+    "centered": (pt.Gumbel(centered=True), stats.gumbel_r(loc=-np.euler_gamma)),
+    "laplace": (pt.Laplace(), stats.laplace),
+    "logistic": (pt.Logistic(), stats.logistic),
+}
+SOLVERS = {
+    "argmax": (pt.Argmax(), (5,)),
+    "argmax long": (pt.Argmax(), (300,)),
+    "top 2": (pt.TopK(2), (6,)),
+    "top 9": (pt.TopK(9), (12,)),
+    "all": (pt.TopK(4), (4,)),
+    "ordered": (pt.TopK(2, ordered=True), (6,)),
+    "ordered, all": (pt.TopK(4, ordered=True), (4,)),
+    "ranking": (pt.Ranking(), (5,)),
+    "ranking down": (pt.Ranking(descending=True), (6,)),
+    "permutation": (pt.Permutation(), (4,)),
+    "permutation down": (pt.Permutation(descending=True), (5,)),
+}
+
+
+def breaks(solver, item, j):
+    """Where entry j of an item may switch the solution: for all of these solvers, at the other entries."""
+    return np.unique(np.delete(item.reshape(-1), j)[np.isfinite(np.delete(item.reshape(-1), j))])
+
+
+def moved(solver, item, j, value):
+    item = item.copy()
+    item.reshape(-1)[j] = value
+    return solver(item).astype(np.float64)
+
+
+def terms(solver, theta, items, distribution, width, g=None):
+    """One term a draw, from scratch: solve with theta'_j in each interval between two breaks."""
+    result = []
+    for item in items:
+        own = solver(item).astype(np.float64)
+        term = own.copy() if g is None else np.zeros(theta.shape)
+        for j in range(theta.size):
+            if not np.isfinite(theta.flat[j]) or width[j] == 0:
+                continue
+            at = breaks(solver, item, j)
+            edges = np.concatenate([[at[0] - 2], at, [at[-1] + 2]]) if at.size else np.array([-1.0, 1.0])
+            ys = [moved(solver, item, j, x) for x in (edges[1:] + edges[:-1]) / 2]
+            u = (at - theta.flat[j]) / width[j]
+            if g is None:
+                chance = np.diff(np.concatenate([[0], distribution.cdf(u), [1]]))
+                mean = sum(p * y for p, y in zip(chance, ys, strict=True))
+                column = np.zeros(theta.size, bool)
+                column[j] = True
+                column = np.broadcast_to(column.reshape(theta.shape), own.shape)
+                term[column] = mean[column]
+            else:
+                jumps = [float(np.sum(g * (b - a))) for a, b in itertools.pairwise(ys)]
+                term.flat[j] = (distribution.pdf(u) * jumps).sum() / width[j]
+        result.append(term)
+    return np.array(result)
+
+
+def close_errors(got, want, dtype):
+    """Equal within the rounding of a difference of squares."""
+    assert got.dtype == dtype
+    np.testing.assert_allclose(
+        got, want, rtol=1e-6 if dtype == np.float64 else 2e-3, atol=1e-7 if dtype == np.float64 else 2e-4
+    )
+
+
+# one noise is enough for the long item, which takes another path through the solver alone
+CASES = [(name, noise) for name, (_, item) in SOLVERS.items() for noise in NOISES if item[0] < 100 or noise == "normal"]
+
+
+@pytest.mark.parametrize(("name", "noise"), CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_terms_are_what_solving_again_finds(name, noise, dtype):
+    solver, item = SOLVERS[name]
+    noise_object, distribution = NOISES[noise]
+    rng = np.random.default_rng(5)
+    theta = rng.normal(size=item).astype(dtype)
+    scale = np.ones(item)
+    if item[0] < 100:
+        scale = rng.uniform(0.5, 1.5, item)
+        scale[0] = 0
+        if name not in ("all", "ordered, all") and "ranking" not in name and "permutation" not in name:
+            theta[2] = -np.inf
+    noise_object = type(noise_object)(**({"centered": True} if noise == "centered" else {}), scale=scale)
+    options = {"noise": noise_object, "epsilon": 0.7, "samples": 4, "seed": 3}
+    items = perturbed_items(theta, 1, **options)[0]
+    est = pt.Perturbed(solver, estimator="rao_blackwell", **options).estimate(theta)
+    assert est.method == "rao_blackwell"
+    g = rng.normal(size=est.y.shape).astype(dtype)
+    want = terms(solver, theta, items, distribution, 0.7 * scale)
+    close(est.y, want.mean(0), dtype)
+    close_errors(est.y_stderr, want.std(0, ddof=1) / 2, dtype)
+    want = terms(solver, theta, items, distribution, 0.7 * scale, g.astype(np.float64))
+    close(est.vjp(g), want.mean(0), dtype)
+    close_errors(est.vjp_stderr(g), want.std(0, ddof=1) / 2, dtype)
+
+
+@pytest.mark.parametrize("name", ["argmax", "top 2", "ranking", "permutation down", "ordered"])
+def test_masked_entries_have_no_place(name):
+    solver, item = SOLVERS[name]
+    mask = np.ones(item, bool)
+    mask[1] = False
+    theta = np.random.default_rng(0).normal(size=item)
+    layer = pt.Perturbed(solver, estimator="rao_blackwell", samples=500, seed=0)
+    y, pullback = layer.vjp(theta, mask=mask)
+    assert (y[..., 1] == 0).all()
+    grad = pullback(np.random.default_rng(1).normal(size=y.shape))
+    assert grad[1] == 0
+    # the same as the item without that entry
+    expected = pt.Perturbed(solver, estimator="score", samples=200_000, seed=1).estimate(np.delete(theta, 1))
+    rest = np.delete(y, 1, axis=-1)
+    if rest.shape != expected.y.shape:  # a permutation's last row is empty
+        rest = rest[: expected.y.shape[0]]
+    assert np.abs(rest - expected.y).max() < 0.05
+
+
+@pytest.mark.parametrize("noise", ["normal", "gumbel", "laplace", "logistic"])
+def test_argmax_is_unbiased(noise):
+    theta, g = np.array([0.3, -0.5, 0.9, 0.0, 0.4]), np.array([1.0, -2.0, 0.5, 0.3, -0.7])
+    p, _, jacobian = argmax_exact(theta, 0.7, NOISES[noise][1])
+    layer = pt.Perturbed(pt.Argmax(), noise=noise, epsilon=0.7, estimator="rao_blackwell", samples=200_000, seed=1)
+    est = layer.estimate(theta)
+    assert (np.abs(est.y - p) < 5 * est.y_stderr).all()
+    assert (np.abs(est.vjp(g) - jacobian @ g) < 5 * est.vjp_stderr(g)).all()
+    # a factor that is off by 2 % shows
+    assert (np.abs(1.02 * est.vjp(g) - jacobian @ g) > 5 * est.vjp_stderr(g)).any()
+
+
+def test_ranking_is_unbiased():
+    theta, g = np.array([0.3, -0.5, 0.9, 0.0, 0.4]), np.array([1.0, -2.0, 0.5, 0.3, -0.7])
+    d = (theta[:, None] - theta) / 0.7
+    ranks = 1 + (stats.norm.cdf(d / np.sqrt(2)) - 0.5 * np.eye(5)).sum(1)
+    density = stats.norm.pdf(d / np.sqrt(2)) / np.sqrt(2) / 0.7
+    grad = (density * (g[:, None] - g)).sum(1)
+    est = pt.Perturbed(pt.Ranking(), epsilon=0.7, estimator="rao_blackwell", samples=200_000, seed=1).estimate(theta)
+    assert (np.abs(est.y - ranks) < 5 * est.y_stderr).all()
+    assert (np.abs(est.vjp(g) - grad) < 5 * est.vjp_stderr(g)).all()
+    assert (np.abs(1.02 * est.vjp(g) - grad) > 5 * est.vjp_stderr(g)).any()
+
+
+@pytest.mark.parametrize("sampler", ["iid", "antithetic"])
+@pytest.mark.parametrize("noise", ["normal", "gumbel"])
+@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered"])
+def test_standard_errors_are_calibrated(name, noise, sampler):
+    solver, item = SOLVERS[name]
+    theta = np.random.default_rng(0).normal(size=item)
+    layer = pt.Perturbed(solver, noise=noise, sampler=sampler, estimator="rao_blackwell", samples=40, seed=0)
+    many = layer.estimate(np.broadcast_to(theta, (3000, *item)))
+    g = np.random.default_rng(1).normal(size=many.y.shape[1:])
+    all_g = np.broadcast_to(g, many.y.shape)
+    for x, error in ((many.y, many.y_stderr), (many.vjp(all_g), many.vjp_stderr(all_g))):
+        spread = x.std(0, ddof=1)
+        told = np.sqrt((error**2).mean(0))
+        seen = spread > 1e-9
+        np.testing.assert_allclose(told[seen], spread[seen], rtol=0.1)
+
+
+def test_jvp_and_jacobian_agree_with_pullbacks():
+    rng = np.random.default_rng(0)
+    for name, (solver, item) in SOLVERS.items():
+        if item[0] > 20:
+            continue
+        theta = rng.normal(size=(2, *item))
+        est = pt.Perturbed(solver, estimator="rao_blackwell", samples=6, seed=0).estimate(theta)
+        t, g = rng.normal(size=theta.shape), rng.normal(size=est.y.shape)
+        jacobian = est.jacobian()
+        assert jacobian.shape == est.y.shape + item, name
+        by_rows = np.einsum("rij,ri->rj", jacobian.reshape(2, -1, theta.shape[1]), g.reshape(2, -1))
+        np.testing.assert_allclose(est.vjp(g), by_rows, atol=1e-12)
+        if solver._linear:  # of a symmetric J the pullback is as good an estimate
+            same(est.jvp(t), est.vjp(t))
+        else:
+            by_rows = np.einsum("rij,rj->ri", jacobian.reshape(2, -1, theta.shape[1]), t)
+            np.testing.assert_allclose(est.jvp(t).reshape(2, -1), by_rows, atol=1e-12)
+
+
+@pytest.mark.parametrize("theta", [[1.0, 2.0, 0.5, 3.0], [-1.0, -2.0, -0.5, -3.0], [1.0, -2.0, 0.0, 3.0]])
+@pytest.mark.parametrize("name", ["argmax", "ranking", "ordered"])
+def test_multiplicative_noise(name, theta):
+    solver, theta, noise = SOLVERS[name][0], np.array(theta), pt.Multiplicative(pt.Normal())
+    layer = pt.Perturbed(solver, noise=noise, epsilon=0.6, estimator="rao_blackwell", samples=40_000, seed=0)
+    plain = pt.Perturbed(solver, noise=noise, epsilon=0.6, estimator="score", samples=400_000, seed=1)
+    a, b = layer.estimate(theta), plain.estimate(theta)
+    g = np.random.default_rng(0).normal(size=a.y.shape)
+    for x, y, ex, ey in (
+        (a.y, b.y, a.y_stderr, b.y_stderr),
+        (a.vjp(g), b.vjp(g), a.vjp_stderr(g), b.vjp_stderr(g)),
+    ):
+        assert (np.abs(x - y) <= 5 * np.sqrt(ex**2 + ey**2 + 1e-8)).all()
+    assert a.vjp(g)[theta == 0].sum() == 0
+
+
+@pytest.mark.parametrize("name", ["argmax", "top 9", "ranking", "permutation", "ordered"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_batch_is_a_loop_whatever_threads_and_memory(name, dtype):
+    solver, item = SOLVERS[name]
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(5, *item)).astype(dtype)
+    layer = pt.Perturbed(solver, estimator="rao_blackwell", samples=70, seed=0)
+    g = rng.normal(size=solver(theta).shape).astype(dtype)
+    t = rng.normal(size=theta.shape).astype(dtype)
+    with pt.threads(1):
+        whole = everything(layer, theta, g, t, seed=3, row_offset=2)
+    with pt.threads(2):
+        for key, value in everything(layer, theta, g, t, seed=3, row_offset=2).items():
+            same(value, whole[key])
+    limit = pt.get_memory_limit()
+    pt.set_memory_limit(4096)
+    try:
+        for key, value in everything(layer, theta, g, t, seed=3, row_offset=2).items():
+            same(value, whole[key])
+    finally:
+        pt.set_memory_limit(limit)
+    for i in range(5):
+        one = everything(layer, theta[i : i + 1], g[i : i + 1], t[i : i + 1], seed=3, row_offset=2 + i)
+        for key, value in one.items():
+            assert value[0].tobytes() == whole[key][i].tobytes(), key
+
+
+@pytest.mark.parametrize(("solver", "noise"), [(pt.Oracle(np.sign), "normal"), (pt.Argmax(), pt.StudentT(5.0))])
+def test_what_has_no_thresholds_says_so(solver, noise):
+    with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score' for"):
+        pt.Perturbed(solver, noise=noise, estimator="rao_blackwell")
