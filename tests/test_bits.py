@@ -93,6 +93,7 @@ def test_small_memory_limit(memory_limit):
 
 # ---- large enough for threads ----
 
+LINKS = [(i, i + k) for i in range(149) for k in (1, 5, 7) if i + k < 150]
 LARGE = {
     "argmax": (pt.Argmax(), (3000,), 300),
     "top_k": (pt.TopK(7), (60,), 1500),
@@ -100,6 +101,8 @@ LARGE = {
     "ranking": (pt.Ranking(), (40,), 1500),
     "ranking long": (pt.Ranking(), (300,), 300),
     "grid_path": (pt.GridPath(), (12, 12), 500),
+    "graph_path": (pt.GraphPath(LINKS, 0, 149), (437,), 100),
+    "graph_path cyclic": (pt.GraphPath(LINKS, 0, 149, directed=False), (437,), 200),
     "dtw": (pt.DTW(), (12, 40), 200),
     "viterbi": (pt.Viterbi(np.eye(13)), (12, 13), 500),
     "viterbi edges": (pt.Viterbi(), (6, 9, 9), 200),

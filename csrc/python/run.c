@@ -12,7 +12,7 @@ static int take_ints(pt_job *job, PyObject *ints) {
     return !PyErr_Occurred();
 }
 
-/* arrays: a tuple of None or (rows, ...) or (1, ...) C-contiguous arrays of int64 or bool. */
+/* arrays: a tuple of None or (rows, ...) or (1, ...) C-contiguous arrays, of types as the solver's file says. */
 static int take_arrays(pt_job *job, PyObject *arrays) {
     job->n_arrays = PyTuple_Size(arrays);
     if (job->n_arrays > PT_MAX_ARRAYS) {

@@ -10,6 +10,7 @@
 #include "argmax.tmpl.h"
 #include "assignment.tmpl.h"
 #include "dtw.tmpl.h"
+#include "graph_path.tmpl.h"
 #include "grid_path.tmpl.h"
 #include "oracle.tmpl.h"
 #include "permutation.tmpl.h"
@@ -24,6 +25,7 @@ static const pt_solver *const PT_NAME(solvers)[] = {
     &PT_NAME(argmax),
     &PT_NAME(assignment),
     &PT_NAME(dtw),
+    &PT_NAME(graph_path),
     &PT_NAME(grid_path),
     &PT_NAME(oracle),
     &PT_NAME(permutation),

@@ -5,6 +5,7 @@ from .alignment import Alignment, pack_alignment
 from .argmax import Argmax
 from .assignment import Assignment
 from .dtw import DTW
+from .graph_path import GraphPath
 from .grid_path import GridPath
 from .oracle import Oracle
 from .permutation import Permutation
@@ -18,6 +19,7 @@ __all__ = [
     "Alignment",
     "Argmax",
     "Assignment",
+    "GraphPath",
     "GridPath",
     "Oracle",
     "Permutation",

@@ -18,6 +18,7 @@ import perturbed as pt
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
+GRAPH = [(i, j) for i in range(7) for j in range(i + 1, 8) if (i * 5 + j * 3) % 7 > 1]
 SOLVERS = {  # name: solver, shape of an item
     "argmax": (pt.Argmax(), (7,)),
     "argmax long": (pt.Argmax(), (203,)),
@@ -29,6 +30,9 @@ SOLVERS = {  # name: solver, shape of an item
     "permutation": (pt.Permutation(), (6,)),
     "grid_path": (pt.GridPath(), (5, 6)),
     "grid_path 4": (pt.GridPath(4), (4, 9)),
+    "graph_path": (pt.GraphPath(GRAPH, 0, 7), (20,)),
+    "graph_path cyclic": (pt.GraphPath([*GRAPH, (7, 1), (6, 2)], 0, 7), (22,)),
+    "graph_path nodes": (pt.GraphPath(GRAPH, 0, 7, directed=False, weights="node"), (8,)),
     "dtw": (pt.DTW(), (5, 19)),
     "dtw band": (pt.DTW(3), (8, 7)),
     "viterbi": (pt.Viterbi((np.arange(121) * 7 % 31 / 16.0 - 1).reshape(11, 11)), (5, 11)),
