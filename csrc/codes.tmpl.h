@@ -45,6 +45,26 @@ static void PT_NAME(code_add)(const pt_problem *p, const int32_t *code, double w
     }
 }
 
+/* y += the solution of an index or bits code: exact below PT_COUNTABLE. */
+static void PT_NAME(code_count)(const pt_problem *p, const int32_t *code, void *out) {
+    PT_REAL *y = out;
+    if (p->code_kind == PT_CODE_INDEX) {
+        for (int64_t i = 0; i < p->code_len; i++)
+            if (code[i] >= 0)
+                y[code[i] + i * p->code_step] += (PT_REAL)1;
+    } else
+        for (int64_t i = 0; i < p->code_len; i++)
+            for (uint32_t bits = (uint32_t)code[i]; bits; bits &= bits - 1)
+                y[i * 32 + __builtin_ctz(bits)] += (PT_REAL)1;
+}
+
+/* y[j] = y[j] / m */
+static void PT_NAME(divide)(int64_t count, double m, void *out) {
+    PT_REAL *y = out;
+    for (int64_t j = 0; j < count; j++)
+        y[j] = (PT_REAL)((double)y[j] / m);
+}
+
 /* For codes of 0/1 solutions a square is the entry itself; of an entry that stands k times in a row in an index code,
  * 1 + 3 + ... + (2 k - 1). */
 static void PT_NAME(code_add_squares)(const pt_problem *p, const int32_t *code,

@@ -275,6 +275,9 @@ static pt_status PT_NAME(solve_group)(const pt_job *job, const pt_wave *wave, in
         group.draw_step = p->n;
         if (wave->plain)
             group.first = -1;
+    } else if (wave->plain && wave->n_m == 1) { /* rows as they lie in theta */
+        group.theta = PT_NAME(theta_row)(job, row[0]);
+        group.draw_step = p->n;
     } else
         for (int64_t d = 0; d < count;) { /* runs of draws of one row */
             int64_t run = 1;
@@ -291,7 +294,8 @@ static pt_status PT_NAME(solve_group)(const pt_job *job, const pt_wave *wave, in
         const int64_t r = wave->row0 + (first + d) / wave->n_m,
                       s = wave->m0 + (first + d) % wave->n_m;
         PT_NAME(measure)
-        (job, wave, r, s, code + d * p->code_len, buffer + d * group.draw_step, group.item_step);
+        (job, wave, r, s, code + d * p->code_len,
+         (const PT_REAL *)group.theta + d * group.draw_step, group.item_step);
     }
     return PT_OK;
 }

@@ -368,6 +368,7 @@ static pt_status check_contents(pt_job *job, pt_error *err) {
 pt_status pt_prepare(pt_job *job, pt_error *err) {
     job->codes = NULL;
     job->y_mean = NULL;
+    job->y_is_callers = 0;
     pt_status status = fill_sizes(job, err);
     if (status == PT_OK)
         status = find_solver(job, err);
@@ -378,7 +379,8 @@ pt_status pt_prepare(pt_job *job, pt_error *err) {
 
 void pt_release(pt_job *job) {
     free(job->codes);
-    free(job->y_mean);
+    if (!job->y_is_callers)
+        free(job->y_mean);
     job->codes = NULL;
     job->y_mean = NULL;
 }

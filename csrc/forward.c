@@ -9,13 +9,19 @@
 typedef struct {
     pt_call *call;
     const pt_wave *wave;
-    double *y_sum;  /* run rows x y_size */
+    double *y_sum;  /* run rows x y_size; NULL: solutions are counted in job->y_mean itself */
     double *values; /* run rows x 4: pivot, sum, sum of squares, clipped */
     int64_t row0;
     int64_t parts;     /* pieces that each row's draws are cut into */
     double *part_sums; /* run rows x parts x y_size, where parts > 1 */
+    int first, last;   /* is the wave its rows' first, their last? */
     const pt_forward_out *out;
 } forward;
+
+static void *mean_row(const pt_job *job, int64_t row) {
+    const size_t real = job->f64 ? sizeof(double) : sizeof(float);
+    return (char *)job->y_mean + (size_t)(row * job->problem.y_size) * real;
+}
 
 static pt_status forward_begin(void *ctx, int64_t row0, int64_t n_rows) {
     forward *f = ctx;
@@ -27,21 +33,52 @@ static pt_status forward_begin(void *ctx, int64_t row0, int64_t n_rows) {
     return PT_OK;
 }
 
+/* A piece of a row's draws. */
 static pt_status add_part(void *ctx, int64_t index, void *work, pt_poll_fn stop, void *stop_ctx) {
     forward *f = ctx;
     const pt_job *job = f->call->job;
     const pt_wave *w = f->wave;
     const pt_problem *p = &job->problem;
     const int64_t row = w->row0 + index / f->parts, part = index % f->parts;
-    double *sum =
-        f->parts > 1 ? f->part_sums + index * p->y_size : f->y_sum + (row - f->row0) * p->y_size;
+    double *sum = f->parts > 1 ? f->part_sums + index * p->y_size
+                  : f->y_sum   ? f->y_sum + (row - f->row0) * p->y_size
+                               : NULL;
     (void)work;
+    if (!sum && f->first)
+        memset(mean_row(job, row), 0, (size_t)p->y_size * (job->f64 ? 8 : 4));
     for (int64_t m = w->n_m * part / f->parts; m < w->n_m * (part + 1) / f->parts; m++) {
-        f->call->kernels->code_add(p, pt_wave_code(w, p->code_len, row, w->m0 + m), 1.0, sum);
+        const int32_t *code = pt_wave_code(w, p->code_len, row, w->m0 + m);
+        if (sum)
+            f->call->kernels->code_add(p, code, 1.0, sum);
+        else
+            f->call->kernels->code_count(p, code, mean_row(job, row));
         if (m % 64 == 0 && stop(stop_ctx))
             return PT_E_STOPPED;
     }
+    if (!f->y_sum && f->parts == 1 && f->last && job->n_samples > 1)
+        f->call->kernels->divide(p->y_size, (double)job->n_samples, mean_row(job, row));
     return PT_OK;
+}
+
+/* Put the pieces of each row together. */
+static void add_pieces(forward *f, const pt_wave *wave) {
+    const pt_job *job = f->call->job;
+    const int64_t size = job->problem.y_size;
+    for (int64_t r = 0; r < wave->n_rows; r++) {
+        double *sum = f->part_sums + r * f->parts * size;
+        if (f->y_sum)
+            for (int64_t i = 0; i < f->parts * size; i++)
+                f->y_sum[(wave->row0 - f->row0 + r) * size + i % size] += sum[i];
+        else {
+            for (int64_t i = size; i < f->parts * size; i++)
+                sum[i % size] += sum[i];
+            for (int64_t j = 0; j < size && !f->first; j++)
+                sum[j] += pt_real_at(job, job->y_mean, (wave->row0 + r) * size + j);
+            for (int64_t j = 0; j < size && f->last; j++)
+                sum[j] /= (double)job->n_samples;
+            pt_to_real(job, sum, size, job->y_mean, (wave->row0 + r) * size);
+        }
+    }
 }
 
 /* Sums of 0/1 or integer solutions are exact, so their pieces may be added in any grouping. */
@@ -50,6 +87,8 @@ static pt_status add_solutions(forward *f, const pt_wave *wave) {
     const pt_problem *p = &job->problem;
     f->wave = wave;
     f->parts = 1;
+    f->first = wave->m0 == 0;
+    f->last = wave->m0 + wave->n_m == job->n_samples;
     const double additions = (double)wave->n_m * (double)p->code_len;
     if (wave->n_rows < 2 * f->call->n_threads && f->call->n_threads > 1 &&
         p->code_kind != PT_CODE_REAL && additions > 4.0 * COUNT_OF_PARTS * (double)p->y_size) {
@@ -58,14 +97,11 @@ static pt_status add_solutions(forward *f, const pt_wave *wave) {
         if (!f->part_sums)
             f->parts = 1;
     }
-    const double cost = (double)wave->n_rows * (double)wave->n_m * (double)p->code_len;
+    const double cost = (double)wave->n_rows * ((double)wave->n_m * (double)p->code_len +
+                                                (f->y_sum ? 0 : 0.25 * (double)p->y_size));
     pt_status status = pt_run(f->call, wave->n_rows * f->parts, cost, add_part, f);
-    if (f->parts > 1)
-        for (int64_t i = 0; i < wave->n_rows * f->parts; i++) {
-            double *sum = f->y_sum + (wave->row0 - f->row0 + i / f->parts) * p->y_size;
-            for (int64_t j = 0; j < p->y_size; j++)
-                sum[j] += f->part_sums[i * p->y_size + j];
-        }
+    if (f->parts > 1 && status == PT_OK)
+        add_pieces(f, wave);
     free(f->part_sums);
     f->part_sums = NULL;
     return status;
@@ -93,7 +129,7 @@ static pt_status forward_wave(void *ctx, const pt_wave *wave) {
         add_values(f, wave);
     for (int64_t i = 0; wave->clipped && i < wave->n_rows * wave->n_m; i++)
         f->values[(wave->row0 - f->row0 + i / wave->n_m) * 4 + 3] += wave->clipped[i];
-    return f->y_sum ? add_solutions(f, wave) : PT_OK;
+    return add_solutions(f, wave);
 }
 
 static pt_status forward_end(void *ctx, int64_t row0, int64_t n_rows) {
@@ -122,16 +158,17 @@ static pt_status forward_end(void *ctx, int64_t row0, int64_t n_rows) {
     return PT_OK;
 }
 
-/* Keep the codes if they fit. */
-static pt_status allocate_kept(pt_job *job, pt_error *err) {
+/* Keep the mean, in y where that is there, and the codes if they fit. */
+static pt_status allocate_kept(pt_job *job, void *y, pt_error *err) {
     const pt_problem *p = &job->problem;
     size_t draws, bytes;
     const size_t real = job->f64 ? sizeof(double) : sizeof(float);
     pt_release(job);
     if (!pt_mul_size(job->n_rows, p->y_size, &bytes) ||
-        !(job->y_mean = pt_zeros((int64_t)bytes, real)))
+        !(job->y_mean = y ? y : pt_block((int64_t)bytes, real)))
         return pt_fail(err, PT_E_NOMEM, -1, "no memory for %lld solutions of %lld entries",
                        (long long)job->n_rows, (long long)p->y_size);
+    job->y_is_callers = y != NULL;
     if (pt_mul_size(job->n_rows, job->n_samples, &draws) &&
         pt_mul_size((int64_t)draws, p->code_len, &bytes) && bytes <= (size_t)INT64_MAX / 4 &&
         (int64_t)(bytes * 4) <= job->memory_limit && bytes > 0)
@@ -141,13 +178,15 @@ static pt_status allocate_kept(pt_job *job, pt_error *err) {
 
 pt_status pt_forward(pt_job *job, const pt_forward_out *out, pt_error *err) {
     const pt_problem *p = &job->problem;
-    pt_status status = allocate_kept(job, err);
+    pt_status status = allocate_kept(job, out->y, err);
     if (status != PT_OK)
         return status;
     pt_call call;
     status = pt_call_begin(&call, job, job->n_samples, err);
     forward f = { .call = &call, .out = out };
-    const int64_t row_bytes = 8 * (p->y_size + 4);
+    const int counted = (p->code_kind == PT_CODE_INDEX || p->code_kind == PT_CODE_BITS) &&
+                        job->n_samples <= PT_COUNTABLE;
+    const int64_t row_bytes = 8 * ((counted ? 0 : p->y_size) + 4);
     pt_consumer want = { .begin = forward_begin,
                          .wave = forward_wave,
                          .end = forward_end,
@@ -160,17 +199,14 @@ pt_status pt_forward(pt_job *job, const pt_forward_out *out, pt_error *err) {
     const int64_t fit = job->memory_limit / 2 / row_bytes;
     const int64_t run = fit < 1 ? 1 : fit < job->n_rows ? fit : job->n_rows;
     if (status == PT_OK) {
-        f.y_sum = pt_zeros(run * p->y_size, sizeof(double));
+        f.y_sum = counted ? NULL : pt_zeros(run * p->y_size, sizeof(double));
         f.values = pt_zeros(run * 4, sizeof(double));
-        if (!f.y_sum || !f.values)
+        if ((!counted && !f.y_sum) || !f.values)
             status =
                 pt_fail(err, PT_E_NOMEM, -1, "no memory for the sums of %lld rows", (long long)run);
     }
     if (status == PT_OK)
         status = pt_walk_and_keep(&call, &want);
-    if (status == PT_OK && out->y)
-        memcpy(out->y, job->y_mean,
-               (size_t)(job->n_rows * p->y_size) * (job->f64 ? sizeof(double) : sizeof(float)));
     free(f.y_sum);
     free(f.values);
     pt_call_end(&call);

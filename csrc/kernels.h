@@ -12,7 +12,8 @@
 #define PT_GROUP_ITEMS 8192 /* about so many elements of theta' at a time */
 #define PT_RAO_BLOCK                                                                               \
     16 /* draws whose Rao-Blackwell terms are summed together: part of the results' bits */
-#define PT_LONG 32768 /* an item from which on few draws are a task of their own */
+#define PT_LONG 32768          /* an item from which on few draws are a task of their own */
+#define PT_COUNTABLE (1 << 22) /* so many draws can be counted in a float, entries of 2 included */
 
 /* A part of the draws that is in work: rows row0 .. + n_rows - 1, draws m0 .. + n_m - 1 of each. */
 typedef struct {
@@ -91,7 +92,9 @@ typedef struct {
                                pt_poll_fn stop, void *stop_ctx, pt_error *err);
     size_t (*rao_size)(const pt_job *job);
 
-    /* Codes to solutions. */
+    /* Codes to solutions. code_count: y += solution for index and bits codes, exact below PT_COUNTABLE draws. */
+    void (*code_count)(const pt_problem *p, const int32_t *code, void *y);
+    void (*divide)(int64_t count, double m, void *y); /* y[j] /= m */
     void (*code_add)(const pt_problem *p, const int32_t *code, double weight, double *sum);
     void (*code_add_squares)(const pt_problem *p, const int32_t *code, double *sum);
     double (*code_dot)(const pt_problem *p, const int32_t *code, const void *g);

@@ -242,8 +242,9 @@ typedef struct {
     const void *kernels; /* of this element type */
     const pt_solver *solve;
     /* filled by pt_forward */
-    int32_t *codes; /* n_rows x n_samples x code_len, or NULL when over the memory limit */
-    void *y_mean;   /* n_rows x y_size real */
+    int32_t *codes;   /* n_rows x n_samples x code_len, or NULL when over the memory limit */
+    void *y_mean;     /* n_rows x y_size real */
+    int y_is_callers; /* y_mean is pt_forward_out.y */
 } pt_job;
 
 /* Check options, sizes and contents (NaN, +inf, -inf where it has no meaning, rows without a solution). */
@@ -252,7 +253,7 @@ pt_status pt_prepare(pt_job *job, pt_error *err);
 /* Free what pt_forward kept. The job may be prepared again. */
 void pt_release(pt_job *job);
 
-/* What pt_forward is to compute besides the codes; NULL: not wanted. */
+/* What pt_forward is to compute besides the codes; NULL: not wanted. Later calls read y, which has to live as long. */
 typedef struct {
     void *y;       /* n_rows x y_size real: mean of the draws */
     double *value; /* n_rows: mean of max <y, theta'> */

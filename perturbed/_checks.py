@@ -58,14 +58,16 @@ def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     raise TypeError(f"{name} must be real (float32, float64, float16, integer or bool), got {dtype}")
 
 
-def as_theta(x: object, item_ndim: int) -> Real:
-    """Copy theta to a private C-contiguous float32 or float64 array."""
+def as_theta(x: object, item_ndim: int, private: bool = True) -> Real:
+    """Theta as a C-contiguous float32 or float64 array: a copy, unless `private` is False and it is one as it stands."""
     array = as_array("theta", x)
     dtype = real_dtype("theta", array.dtype)
     if array.ndim < item_ndim:
         raise ValueError(f"theta must have at least {item_ndim} dimension{'s' * (item_ndim > 1)}, got {array.ndim}")
     if 0 in array.shape[array.ndim - item_ndim :]:
         raise ValueError(f"theta must have at least one entry an item, got shape {array.shape}")
+    if not private:
+        return np.require(array, dtype, ["C", "A"])
     return np.array(array, dtype=dtype, order="C")
 
 

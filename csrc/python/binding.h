@@ -19,6 +19,7 @@
 typedef struct {
     PyObject_HEAD pt_job job;
     PyObject *solver, *theta, *epsilon, *scale, *arrays; /* owned */
+    PyObject *y;                                         /* the mean that forward gave, owned */
     PyObject *oracle, *sample;                           /* callables or NULL */
 } Run;
 

@@ -29,6 +29,9 @@ static PyObject *run_forward(PyObject *object, PyObject *args) {
     PT_CALL(pt_forward(&job, &wanted, &err));
     self->job.codes = job.codes;
     self->job.y_mean = job.y_mean;
+    self->job.y_is_callers = job.y_is_callers;
+    Py_CLEAR(self->y);
+    self->y = Py_NewRef(out[0]);
     if (status == PT_OK)
         return pack(out, 4);
     raise_status(status, &err);

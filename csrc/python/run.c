@@ -171,6 +171,7 @@ void run_dealloc(PyObject *object) {
     Py_CLEAR(self->epsilon);
     Py_CLEAR(self->scale);
     Py_CLEAR(self->arrays);
+    Py_CLEAR(self->y);
     Py_CLEAR(self->oracle);
     Py_CLEAR(self->sample);
     freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);

@@ -123,30 +123,34 @@ static void PT_NAME(alignment_begin)(const pt_problem *p, int64_t row, const PT_
 
 /* ---- bands ---- */
 
-/* Steps t0 .. t0 + count - 1 of the band whose first row is i0, side by side by lane. */
+/* Steps t0 .. t0 + count - 1 of the band whose first row is i0, side by side by lane: the rows as streams of scores, each
+ * a column behind the one above, turned over a square at a time. -inf where there is no cell. */
 static void PT_NAME(alignment_fill)(const PT_NAME(alignment_item) * a, int64_t i0, int64_t t0,
                                     int64_t count) {
-    const int channels = a->channels;
-    const int64_t step = channels * ALIGNMENT_WIDTH;
-    for (int r = 0; r < ALIGNMENT_WIDTH; r++) {
-        PT_REAL *to = a->tile + ALIGNMENT_WIDTH - 1 - r;
-        int64_t from = r > t0 ? r - t0 : 0, end = a->m + r - t0 < count ? a->m + r - t0 : count;
-        if (i0 + r >= a->n || end < from)
-            from = end = 0;
-        const PT_REAL *theta = a->theta + (i0 + r) * a->pitch + (t0 + from - r) * channels;
-        for (int64_t s = 0; s < from; s++)
-            for (int c = 0; c < channels; c++)
-                to[s * step + c * ALIGNMENT_WIDTH] = -PT_INFINITY;
-        if (channels == 1)
-            for (int64_t s = from; s < end; s++)
-                to[s * ALIGNMENT_WIDTH] = *theta++;
-        else
-            for (int64_t s = from; s < end; s++)
-                for (int c = 0; c < channels; c++)
-                    to[s * step + c * ALIGNMENT_WIDTH] = *theta++;
-        for (int64_t s = end; s < count; s++)
-            for (int c = 0; c < channels; c++)
-                to[s * step + c * ALIGNMENT_WIDTH] = -PT_INFINITY;
+    enum { width = ALIGNMENT_WIDTH };
+    const int64_t rows = a->n - i0 < width ? a->n - i0 : width, size = count * a->channels;
+    const int64_t inside = (a->m - t0) * a->channels; /* scores left of the first row */
+    const PT_REAL *row[width];
+    for (int64_t r = 0; r < rows; r++)
+        row[r] = a->theta + (i0 + r) * a->pitch + (t0 - r) * a->channels;
+    for (int64_t q = 0; q < size; q += width) {
+        PT_NAME(alignment_reals) v[width];
+        const int64_t end = size - q < width ? size - q : width;
+        const int whole = q + t0 * a->channels >= (width - 1) * a->channels && q + width <= inside;
+        for (int64_t r = 0; r < width; r++) {
+            PT_NAME(alignment_reals) x = PT_NAME(alignment_all)(-PT_INFINITY);
+            const int64_t first = (r - t0) * a->channels - q, last = inside + r * a->channels - q;
+            if (whole && r < rows) {
+                x = PT_NAME(alignment_load)(row[r] + q);
+                if (i0 + r + width < a->n) /* the next band's, which comes soon */
+                    __builtin_prefetch(row[r] + width * a->pitch + q, 0, 2);
+            } else if (r < rows)
+                for (int64_t k = first > 0 ? first : 0; k < last && k < end; k++)
+                    x[k] = row[r][q + k];
+            v[width - 1 - r] = x;
+        }
+        PT_NAME(alignment_transpose)(v);
+        memcpy(a->tile + q * width, v, (size_t)end * sizeof *v);
     }
 }
 

@@ -82,7 +82,7 @@ class Solver(Frozen):
         ValueError
             Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
-        problem = self._problem(theta, instance)
+        problem = self._passing(theta, instance)
         return problem.solutions(start(problem, PLAIN).forward(False, False, None)[0])
 
     def value(self, theta: ArrayLike, **instance: Any) -> Real:
@@ -101,7 +101,7 @@ class Solver(Frozen):
             In the unit of theta.
         """
         self._need_linear("value")
-        problem = self._of_value()._problem(theta, instance)
+        problem = self._of_value()._passing(theta, instance)
         value = start(problem, PLAIN).forward(True, False, None)[1]
         return problem.per_row(value)
 
@@ -123,7 +123,7 @@ class Solver(Frozen):
             <y, theta> in the unit of theta.
         """
         self._need_linear("objective")
-        problem = self._of_value()._problem(theta, instance)
+        problem = self._of_value()._passing(theta, instance)
         return problem.per_row(start(problem, PLAIN).objective(problem.given("y", y)))
 
     # ---- inside ----
@@ -142,7 +142,13 @@ class Solver(Frozen):
         """Theta and instance arguments, checked and laid out for the core."""
         if instance:
             self._check_instance(instance)
-        array = as_theta(theta, self._item_ndim)
+        return self._lay_out(as_theta(theta, self._item_ndim), instance)
+
+    def _passing(self, theta: ArrayLike, instance: dict[str, Any]) -> Problem:
+        """As `_problem`, for a call without noise, over when it returns: theta may be the user's own array then."""
+        return self._problem(theta, instance)
+
+    def _lay_out(self, array: Real, instance: dict[str, Any]) -> Problem:
         split = array.ndim - self._item_ndim
         batch, item = array.shape[:split], array.shape[split:]
         rows = math.prod(batch)

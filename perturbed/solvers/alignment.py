@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_array, as_bool, broadcast, one_of, real_dtype
+from .._checks import Real, as_array, as_bool, as_theta, broadcast, one_of, real_dtype
+from .._run import Problem
 from ._alignment import cigar_of, match_channels, pairs_of
 from ._base import Solver, decode, per_row_ints
 
@@ -154,6 +155,11 @@ class Alignment(Solver):
         i, j, last = np.arange(n)[:, None, None], np.arange(m)[:, None], lengths[:, :, None, None, None]
         np.copyto(theta.reshape(-1, n, m, channels), -np.inf, where=(i >= last[:, 0]) | (j >= last[:, 1]))
         return (lengths, costs)
+
+    def _passing(self, theta: ArrayLike, instance: dict[str, Any]) -> Problem:
+        if instance:
+            return self._problem(theta, instance)
+        return self._lay_out(as_theta(theta, self._item_ndim, private=False), instance)  # it is only read
 
     def pairs(self, y: ArrayLike) -> Any:
         """Matched rows and columns, in order.
