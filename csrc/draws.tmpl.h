@@ -48,7 +48,8 @@ static inline PT_NAME(draw_address) PT_NAME(address)(const pt_job *job, int64_t 
 }
 
 static inline PT_NAME(noise_source) PT_NAME(source)(const pt_job *job) {
-    return (PT_NAME(noise_source)){ &job->noise, job->key, job->sampler == PT_ANTITHETIC };
+    return (PT_NAME(noise_source)){ &job->noise, job->key,
+                                    job->sampler == PT_ANTITHETIC || job->direction };
 }
 
 /* What overflows becomes the largest real: an infinity would leave the entry out. */
@@ -159,6 +160,35 @@ static void PT_NAME(raw_noise)(const pt_job *job, const pt_wave *wave, int64_t r
      out);
 }
 
+/* How far pair m of a row goes along its direction: Rayleigh, one draw in each of n_samples / 2 equal shares. */
+static double PT_NAME(radius)(const pt_job *job, int64_t row, int64_t m) {
+    const uint64_t at = (uint64_t)(row + job->row_offset);
+    const uint32_t count = (uint32_t)(job->n_samples / 2);
+    const uint32_t of_row[4] = { 0xFFFFFFFFu, 0, (uint32_t)at, (uint32_t)(at >> 32) };
+    const uint32_t of_draw[4] = { 0xFFFFFFFEu, (uint32_t)m, (uint32_t)at, (uint32_t)(at >> 32) };
+    uint32_t key[4], word[4];
+    pt_philox_block(of_row, job->key, key);
+    pt_philox_block(of_draw, job->key, word);
+    const double share = (double)pt_stratum((uint32_t)m, count, key);
+    const double left = ((double)count - share - ((double)word[0] + 0.5) * 0x1p-32) / (double)count;
+    return __builtin_sqrt(-2.0 * log_f64(left));
+}
+
+/* z of draw m to its part across the direction plus or minus the radius along it, in place; z of odd draws comes with
+ * its sign turned. `step` from one entry to the next. */
+static void PT_NAME(direct)(const pt_job *job, int64_t row, int64_t m, int64_t step, PT_REAL *z) {
+    const double *along = job->direction + row * job->n, sign = m & 1 ? -1 : 1;
+    double part[PT_DOT_LANES] = { 0 };
+    for (int64_t j = 0; j < job->n; j++)
+        part[j % PT_DOT_LANES] += along[j] * (double)z[j * step];
+    const double by = sign * (PT_NAME(radius)(job, row, m / 2) - PT_NAME(add_lanes)(part));
+    /* -z of an odd draw: its product is turned, too, and sign * by = -radius - <z, h> after both turns */
+    for (int64_t j = 0; j < job->n; j++) {
+        const double across = sign * (double)z[j * step];
+        z[j * step] = (PT_REAL)(across + by * along[j]);
+    }
+}
+
 /* theta' of draws m .. of one row, draw after draw, `padded` apart. */
 static void PT_NAME(perturb_draws)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
                                    int64_t n_draws, PT_REAL *out) {
@@ -169,8 +199,11 @@ static void PT_NAME(perturb_draws)(const pt_job *job, const pt_wave *wave, int64
         return;
     }
     PT_NAME(raw_noise)(job, wave, row, m, n_draws, 0, step, 0, out);
-    for (int64_t d = 0; d < n_draws; d++)
+    for (int64_t d = 0; d < n_draws; d++) {
+        if (job->direction)
+            PT_NAME(direct)(job, row, m + d, 1, out + d * step);
         PT_NAME(perturb_row)(job, row, out + d * step);
+    }
 }
 
 static void PT_NAME(perturb)(const pt_job *job, const pt_wave *wave, int64_t row, int64_t m,
@@ -199,6 +232,8 @@ static void PT_NAME(perturb_group_lanes)(const pt_job *job, const pt_wave *wave,
             at[l] = PT_NAME(address)(job, row[l], m[l]);
         const int64_t per_block = PT_NAME(noise_per_block)(job->noise.kind);
         PT_NAME(noise_lanes)(&source, at, PT_NAME(padded)(job) / per_block, out);
+        for (int l = 0; job->direction && l < PT_LANES; l++)
+            PT_NAME(direct)(job, row[l], m[l], PT_LANES, out + l);
     }
     PT_NAME(perturb_lanes)(job, row, out);
 }

@@ -150,6 +150,7 @@ typedef struct {
     int no_neg_inf; /* -inf is an error except where arrays[0] (uint8 mask) is 0 */
     int64_t top; /* > 0: the code is the indices of the `top` largest, ties to the lowest index */
     int serial;  /* calls back: one thread only */
+    int even;    /* the sum of y over open entries is the same for all solutions */
     pt_moves moves;
     int moves_lanes; /* thresholds takes groups of this many lanes: 1 or PT_LANES */
     int64_t
@@ -195,6 +196,9 @@ typedef struct {
      *                  what some mixture of solutions with this mean has, and what is no solution at all any number
      * Returns the part, -inf where y uses what the options forbid. */
     double (*fixed)(const pt_problem *p, int64_t row, const int32_t *code, const void *y);
+    /* x = its projection on the span of differences of solutions. theta is the row's own, -inf where an entry is closed.
+     * NULL: where p->even the mean over open entries is taken out, else x stays.   x [in, out] n doubles */
+    void (*project)(const pt_problem *p, int64_t row, const void *theta, double *x);
     /* PT_MOVES_THRESHOLD: with all else fixed, y_j is 1 where theta'_j > tau_j. All draws are of one row.
      *   code    [in]   n_draws x code_len: the draws' solutions
      *   g       [in]   n real, or NULL
@@ -241,6 +245,8 @@ typedef struct {
     pt_problem problem;
     const void *kernels; /* of this element type */
     const pt_solver *solve;
+    /* filled by pt_directional, in a job of its own: draws 2m and 2m + 1 are moved along it, to and fro */
+    const double *direction; /* n_rows x n unit vectors, 0 where there is no noise; or NULL */
     /* filled by pt_forward */
     int32_t *codes;   /* n_rows x n_samples x code_len, or NULL when over the memory limit */
     void *y_mean;     /* n_rows x y_size real */
@@ -308,6 +314,14 @@ pt_status pt_perturb(pt_job *job, const pt_draw_range *which, void *out, pt_erro
 /* Objective of given solutions: sign <y, theta> (with costs clipped), and the solver's fixed part.  Linear solvers.
  *   y [in] n_rows x n real;   out [out] n_rows */
 pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err);
+
+/* Directional estimate of J t (MATH.md, section 4) from n_samples pairs of solves of its own; normal noise, additive.
+ *   t          [in]   n_rows x n real
+ *   symmetric  [in]   J is a Hessian: t is replaced by the shortest direction with the same J t
+ *   out        [out]  n_rows x y_size real
+ *   out_error  [out]  likewise its standard error, or NULL */
+pt_status pt_directional(pt_job *job, const void *t, int symmetric, void *out, void *out_error,
+                         pt_error *err);
 
 /* Rao-Blackwell estimates: each coordinate's own noise is integrated out, the others' are drawn. After pt_forward; for
  * noise with a density and a cdf (pt_has_rao_blackwell).

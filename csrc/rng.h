@@ -123,4 +123,25 @@ static inline void pt_philox_chunk(const pt_counters *counters, uint64_t key, in
 #endif
 }
 
+/* A keyed bijection of [0, count), evaluated at m: strata of a Latin hypercube without a table. Rounds of additions, odd
+ * factors and shifts, each a bijection of the b-bit integers; what leaves [0, count) goes round again. The last rotation
+ * makes every value equally likely. */
+static inline uint32_t pt_stratum(uint32_t m, uint32_t count, const uint32_t key[4]) {
+    uint32_t mask = count - 1;
+    int bits = 1;
+    while (mask >> bits)
+        bits++;
+    mask = bits == 32 ? 0xFFFFFFFFu : (1u << bits) - 1;
+    const int half = (bits + 1) / 2;
+    do
+        for (int round = 0; round < 4; round++) {
+            m = (m + (key[round] >> 3)) & mask;
+            m = m * (key[(round + 1) & 3] * 2 + 0x9E3779B9u) & mask;
+            m ^= m >> half;
+        }
+    while (m >= count);
+    const uint32_t turned = (uint32_t)((uint64_t)key[3] * count >> 32);
+    return m >= count - turned ? m - (count - turned) : m + turned;
+}
+
 #endif

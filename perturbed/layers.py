@@ -38,8 +38,10 @@ class Perturbed:
         Width of the noise, > 0, in the unit of theta.
     samples : int, default 100
         Draws M of each row.
-    estimator : {"auto", "exact", "score"}, default "auto"
-        How derivatives are estimated; "auto" takes the best that solver and noise allow.
+    estimator : {"auto", "exact", "rao_blackwell", "directional", "score"}, default "auto"
+        How derivatives are estimated; "auto" takes the best that solver and noise allow. "score" exists for all;
+        "rao_blackwell" integrates each coordinate's own noise out; "directional" (normal noise) makes two solves a
+        draw in the pullback, and has a VJP for linear oracles only.
     sampler : {"auto", "iid", "antithetic"}, default "auto"
         How draws depend on each other; antithetic draws come in mirrored pairs (M even). "auto" is "iid".
     baseline : {"auto", "loo", "solution", "hybrid"} or None, default "auto"
@@ -79,7 +81,7 @@ class Perturbed:
         noise: str | NoiseBase = "normal",
         epsilon: ArrayLike = 1.0,
         samples: int = 100,
-        estimator: Literal["auto", "exact", "score"] = "auto",
+        estimator: Literal["auto", "exact", "rao_blackwell", "directional", "score"] = "auto",
         sampler: Literal["auto", "iid", "antithetic"] = "auto",
         baseline: Literal["auto", "loo", "solution", "hybrid"] | None = "auto",
         seed: Seed = None,
@@ -349,6 +351,7 @@ class Perturbed:
         Berthet et al., NeurIPS 2020, equation 5.
         """
         need_score(self._noise)
+        ESTIMATES[self._method].check_vjp(self._solver)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
         return estimate.y, estimate.vjp
 

@@ -233,5 +233,5 @@ def test_a_batch_is_a_loop_whatever_threads_and_memory(name, dtype):
 
 @pytest.mark.parametrize(("solver", "noise"), [(pt.Oracle(np.sign), "normal"), (pt.Argmax(), pt.StudentT(5.0))])
 def test_what_has_no_thresholds_says_so(solver, noise):
-    with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score' for"):
+    with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score'.* for"):
         pt.Perturbed(solver, noise=noise, estimator="rao_blackwell")

@@ -102,6 +102,35 @@ done:
     return NULL;
 }
 
+/* directional(t, symmetric, stderr) -> (J t, its stderr) */
+static PyObject *run_directional(PyObject *object, PyObject *args) {
+    Run *self = (Run *)object;
+    PyObject *t, *out[2] = { NULL };
+    int symmetric, want_error;
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    if (!PyArg_ParseTuple(args, "Opp", &t, &symmetric, &want_error))
+        return NULL;
+    const int64_t size = self->job.problem.y_size;
+    const void *tangent = expect_array(t, real_type(self), self->job.n_rows * self->job.n, "t");
+    if (!tangent)
+        return NULL;
+    for (int i = 0; i < 1 + want_error; i++)
+        if (!(out[i] = new_rows(self, size, real_type(self))))
+            goto done;
+    PT_CALL(
+        pt_directional(&job, tangent, symmetric, data_or_null(out[0]), data_or_null(out[1]), &err));
+    if (status == PT_OK)
+        return pack(out, 2);
+    raise_status(status, &err);
+done:
+    Py_XDECREF(out[0]);
+    Py_XDECREF(out[1]);
+    return NULL;
+}
+
 /* Calls with one array in (or None) and one out. */
 typedef enum {
     JVP,
@@ -305,6 +334,8 @@ PyMethodDef run_methods[] = {
     { "perturb", run_perturb, METH_VARARGS, "Noisy items of (row0, n_rows, first, count)." },
     { "rao_blackwell", run_rao_blackwell, METH_VARARGS,
       "Rao-Blackwell estimate of J^T g, or of y without g, and its standard error." },
+    { "directional", run_directional, METH_VARARGS,
+      "Directional estimate of J t and its standard error." },
     { "exact", run_exact, METH_VARARGS, "Closed form: (y, value, J g, J)." },
     { NULL, NULL, 0, NULL }
 };

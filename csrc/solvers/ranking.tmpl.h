@@ -14,6 +14,7 @@ static pt_status PT_NAME(ranking_prepare)(pt_problem *p, pt_error *err) {
     p->y_size = p->n;
     p->code_kind = PT_CODE_DENSE;
     p->linear = 1;
+    p->even = 1;
     p->moves = PT_MOVES_PLACE;
     p->places = p->n;
     p->from_top = p->ints[0] != 0;

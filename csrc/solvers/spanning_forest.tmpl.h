@@ -324,6 +324,7 @@ static pt_status PT_NAME(forest_prepare)(pt_problem *p, pt_error *err) {
         p->code_kind = PT_CODE_LABELS;
     }
     p->linear = 1;
+    p->even = !p->ints[2];
     p->sign = 1;
     return PT_OK;
 }

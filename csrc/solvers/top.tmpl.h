@@ -166,6 +166,7 @@ static pt_status PT_NAME(top_prepare)(pt_problem *p, int64_t k, int ordered, pt_
     p->y_size = ordered ? k * p->n : p->n;
     p->lanes = p->n <= PT_TOP_LANES_N && k <= PT_TOP_LANES_K ? PT_LANES : 1;
     p->linear = !ordered;
+    p->even = !ordered;
     p->moves = ordered ? PT_MOVES_PLACE : PT_MOVES_THRESHOLD;
     p->places = k;
     p->from_top = 1;

@@ -10,18 +10,25 @@ from typing import Any
 from ..noise import NoiseBase
 from ..solvers import Solver
 from ._base import Estimate, need_score, need_value
+from .directional import DirectionalEstimate, has_directional
 from .exact import ExactEstimate, has_exact
 from .rao_blackwell import RaoBlackwellEstimate, has_rao_blackwell
 from .score import ScoreEstimate
 
-ESTIMATES: dict[str, Any] = {"exact": ExactEstimate, "rao_blackwell": RaoBlackwellEstimate, "score": ScoreEstimate}
+ESTIMATES: dict[str, Any] = {
+    "exact": ExactEstimate,
+    "rao_blackwell": RaoBlackwellEstimate,
+    "directional": DirectionalEstimate,
+    "score": ScoreEstimate,
+}
 
 
 def available(solver: Solver, noise: NoiseBase) -> list[str]:
     """Estimators that exist for this solver and noise, the best first."""
     exact = ["exact"] if has_exact(solver, noise) else []
     smooth = ["rao_blackwell"] if has_rao_blackwell(solver, noise) else []
-    return [*exact, *smooth, "score"]
+    along = ["directional"] if has_directional(solver, noise) else []
+    return [*exact, *smooth, "score", *along]
 
 
 __all__ = [

@@ -62,6 +62,10 @@ class Estimate:
     def __init__(self, solver: Solver, noise: NoiseBase, problem: Problem, draw: Draw, run: _core.Run) -> None:
         self._solver, self._noise, self._problem, self._draw, self._run = solver, noise, problem, draw, run
 
+    @staticmethod
+    def check_vjp(solver: Solver) -> None:
+        """Refuse pullbacks where the estimator has none."""
+
     # ---- shapes ----
 
     def _solution(self, flat: Real) -> Real:
