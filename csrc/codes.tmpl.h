@@ -58,6 +58,22 @@ static void PT_NAME(code_count)(const pt_problem *p, const int32_t *code, void *
                 y[i * 32 + __builtin_ctz(bits)] += (PT_REAL)1;
 }
 
+/* Sum of y_j g_j in order; most y_j may be 0. */
+static double PT_NAME(mean_dot)(int64_t n, const void *mean, const void *cotangent) {
+    const PT_REAL *y = mean, *g = cotangent;
+    double sum = 0;
+    for (int64_t j = 0; j < n; j += PT_LANES) {
+        const int64_t end = j + PT_LANES < n ? j + PT_LANES : n;
+        int any = end < j + PT_LANES;
+        if (!any)
+            for (int k = 0; k < PT_LANES; k++)
+                any |= y[j + k] != 0;
+        for (int64_t k = j; any && k < end; k++)
+            sum += (double)y[k] * (double)g[k];
+    }
+    return sum;
+}
+
 /* y[j] = y[j] / m */
 static void PT_NAME(divide)(int64_t count, double m, void *out) {
     PT_REAL *y = out;

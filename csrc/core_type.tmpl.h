@@ -106,6 +106,7 @@ static const pt_kernels PT_NAME(kernels) = {
     .rao_size = PT_NAME(rao_size),
     .code_count = PT_NAME(code_count),
     .divide = PT_NAME(divide),
+    .mean_dot = PT_NAME(mean_dot),
     .code_add = PT_NAME(code_add),
     .code_add_squares = PT_NAME(code_add_squares),
     .code_dot = PT_NAME(code_dot),

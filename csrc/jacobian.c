@@ -103,7 +103,7 @@ static pt_status jacobian_end(void *ctx, int64_t row0, int64_t n_rows) {
     for (int64_t r = 0; r < n_rows; r++) {
         double *sum = b->sums + r * b->width;
         const double *total = sum + p->y_size * job->n;
-        b->call->kernels->score_widths(job, row0 + r, widths);
+        b->call->kernels->score_widths(job, row0 + r, 0, job->n, widths);
         for (int64_t i = 0; i < p->y_size; i++)
             base[i] = b->base.of_sum * m * pt_real_at(job, job->y_mean, (row0 + r) * p->y_size + i);
         if (b->plain)

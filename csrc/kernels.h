@@ -95,6 +95,7 @@ typedef struct {
     /* Codes to solutions. code_count: y += solution for index and bits codes, exact below PT_COUNTABLE draws. */
     void (*code_count)(const pt_problem *p, const int32_t *code, void *y);
     void (*divide)(int64_t count, double m, void *y); /* y[j] /= m */
+    double (*mean_dot)(int64_t n, const void *mean, const void *g);
     void (*code_add)(const pt_problem *p, const int32_t *code, double weight, double *sum);
     void (*code_add_squares)(const pt_problem *p, const int32_t *code, double *sum);
     double (*code_dot)(const pt_problem *p, const int32_t *code, const void *g);
@@ -104,8 +105,8 @@ typedef struct {
     double (*objective)(const pt_job *job, int64_t row, const void *y);
 
     /* d theta'_j / d theta_j's constant part: 1 / (epsilon scale_j) (or / (epsilon scale_j theta_j)), 0 for coordinates
-     * without a gradient.   out [out] n doubles */
-    void (*score_widths)(const pt_job *job, int64_t row, double *out);
+     * without a gradient; coordinates c0 .. c1 - 1.   out [out] c1 - c0 doubles */
+    void (*score_widths)(const pt_job *job, int64_t row, int64_t c0, int64_t c1, double *out);
 
     /* Closed forms of one row of a perturbed argmax. y, product: n real; value: 1; jac: n x n real; each may be NULL.
      * Asks stop between nodes. */

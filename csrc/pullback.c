@@ -23,32 +23,41 @@ pt_baseline_weights pt_make_baseline(const pt_job *job) {
     }
 }
 
-/* y*(theta) of the run's rows and <of_plain y*(theta) + of_sum sum_m y_m, g>. */
-static pt_status baseline_constants(pt_pullback *b, int64_t row0, int64_t n_rows) {
+/* <of_plain y*(theta) + of_sum sum_m y_m, g> of a row. */
+static pt_status constant_of_row(void *ctx, int64_t index, void *work, pt_poll_fn stop,
+                                 void *stop_ctx) {
+    pt_pullback *b = ctx;
     const pt_job *job = b->call->job;
     const pt_problem *p = &job->problem;
-    if (b->plain) {
-        pt_status status = pt_solve_plain(b->call, row0, n_rows, b->plain);
-        if (status != PT_OK)
-            return status;
-    }
-    for (int64_t r = 0; b->constant && r < n_rows; r++) {
-        const void *g = pt_real_row(job, b->g, row0 + r, p->y_size);
-        double sum = 0;
-        for (int64_t j = 0; b->base.of_sum != 0 && j < p->y_size; j++)
-            sum += pt_real_at(job, job->y_mean, (row0 + r) * p->y_size + j) * pt_real_at(job, g, j);
-        sum *= b->base.of_sum * (double)job->n_samples;
-        if (b->plain)
-            sum += b->base.of_plain * b->call->kernels->code_dot(p, b->plain + r * p->code_len, g);
-        b->constant[r] = sum;
-    }
+    const int64_t row = b->row0 + index;
+    const void *g = pt_real_row(job, b->g, row, p->y_size),
+               *y = pt_real_row(job, job->y_mean, row, p->y_size);
+    (void)work, (void)stop, (void)stop_ctx;
+    double sum = b->base.of_sum != 0 ? b->call->kernels->mean_dot(p->y_size, y, g) : 0;
+    sum *= b->base.of_sum * (double)job->n_samples;
+    if (b->plain)
+        sum += b->base.of_plain * b->call->kernels->code_dot(p, b->plain + index * p->code_len, g);
+    b->constant[index] = sum;
     return PT_OK;
+}
+
+/* y*(theta) and the constants of the run's rows. */
+static pt_status baseline_constants(pt_pullback *b, int64_t row0, int64_t n_rows) {
+    pt_status status = PT_OK;
+    if (b->plain)
+        status = pt_solve_plain(b->call, row0, n_rows, b->plain);
+    if (b->constant && status == PT_OK)
+        status =
+            pt_run(b->call, n_rows, 0.5 * (double)n_rows * (double)b->call->job->problem.y_size,
+                   constant_of_row, b);
+    return status;
 }
 
 pt_status pt_begin_sums(void *ctx, int64_t row0, int64_t n_rows) {
     pt_pullback *b = ctx;
     b->row0 = row0;
-    memset(b->sums, 0, (size_t)(n_rows * b->width) * sizeof(double));
+    if (b->sums)
+        memset(b->sums, 0, (size_t)(n_rows * b->width) * sizeof(double));
     if (b->squares)
         memset(b->squares, 0, (size_t)(n_rows * b->width) * sizeof(double));
     return baseline_constants(b, row0, n_rows);
@@ -113,17 +122,48 @@ static void add_block(pt_pullback *b, int64_t row, int64_t column, const double 
         to_squares[j] += squares[j - c0];
 }
 
+/* Sums to means: times 1 / width_j (score), over the number of draws. In place, then into the results.
+ * c0, c1: at most PT_COLUMN_BLOCK coordinates of a row */
+static void finish_columns(const pt_pullback *b, int64_t row, int64_t c0, int64_t c1, double *sum,
+                           double *squares) {
+    const pt_job *job = b->call->job;
+    const double m = (double)job->n_samples, units = job->sampler == PT_ANTITHETIC ? m / 2 : m;
+    double widths[PT_COLUMN_BLOCK];
+    if (b->what == PT_SUM_SCORE)
+        b->call->kernels->score_widths(job, row, c0, c1, widths);
+    for (int64_t j = 0; j < c1 - c0; j++) {
+        const double width = b->what == PT_SUM_SCORE ? widths[j] : job->problem.sign;
+        if (squares)
+            squares[j] = fabs(width) * pt_standard_error(sum[j] * (units / m), squares[j], units);
+        sum[j] = width == 0 ? 0 : sum[j] / m * width;
+    }
+    pt_to_real(job, sum, c1 - c0, b->result, row * job->n + c0);
+    if (squares)
+        pt_to_real(job, squares, c1 - c0, b->result_error, row * job->n + c0);
+}
+
 /* A column block of a row, all of its blocks of draws in order. */
 static pt_status sum_column(void *ctx, int64_t index, void *work, pt_poll_fn stop, void *stop_ctx) {
     pt_pullback *b = ctx;
     const int64_t row = b->wave->row0 + index / b->n_columns, column = index % b->n_columns;
+    const int64_t n = b->call->job->n, c0 = column * PT_COLUMN_BLOCK,
+                  c1 = c0 + PT_COLUMN_BLOCK < n ? c0 + PT_COLUMN_BLOCK : n;
     double sum[PT_COLUMN_BLOCK], squares[PT_COLUMN_BLOCK];
+    double all[PT_COLUMN_BLOCK], all_squares[PT_COLUMN_BLOCK];
     for (int64_t block = 0; block < b->n_blocks; block++) {
-        block_sum(b, row, column, block, sum, b->squares ? squares : NULL, work);
-        add_block(b, row, column, sum, squares);
+        block_sum(b, row, column, block, sum, b->with_squares ? squares : NULL, work);
+        if (!b->whole)
+            add_block(b, row, column, sum, squares);
+        for (int64_t j = 0; b->whole && j < c1 - c0; j++) {
+            all[j] = (block > 0 ? all[j] : 0.0) + sum[j];
+            if (b->with_squares)
+                all_squares[j] = (block > 0 ? all_squares[j] : 0.0) + squares[j];
+        }
         if (stop(stop_ctx))
             return PT_E_STOPPED;
     }
+    if (b->whole)
+        finish_columns(b, row, c0, c1, all, b->with_squares ? all_squares : NULL);
     return PT_OK;
 }
 
@@ -181,31 +221,23 @@ static pt_status vjp_wave(void *ctx, const pt_wave *wave) {
     return status == PT_OK ? sum_columns(ctx, wave) : status;
 }
 
-/* Sums to means: times 1 / width_j (score), over the number of draws. */
 static pt_status vjp_end(void *ctx, int64_t row0, int64_t n_rows) {
-    pt_pullback *b = ctx;
-    const pt_job *job = b->call->job;
-    const double m = (double)job->n_samples, units = job->sampler == PT_ANTITHETIC ? m / 2 : m;
-    double *widths = pt_zeros(job->n, sizeof(double));
-    if (!widths)
-        return pt_fail(b->call->err, PT_E_NOMEM, -1, "no memory for a row");
-    for (int64_t r = 0; r < n_rows; r++) {
-        double *sum = b->sums + r * job->n, *squares = b->squares ? b->squares + r * job->n : NULL;
-        if (b->what == PT_SUM_SCORE)
-            b->call->kernels->score_widths(job, row0 + r, widths);
-        for (int64_t j = 0; j < job->n; j++) {
-            const double width = b->what == PT_SUM_SCORE ? widths[j] : job->problem.sign;
-            if (squares)
-                squares[j] =
-                    fabs(width) * pt_standard_error(sum[j] * (units / m), squares[j], units);
-            sum[j] = width == 0 ? 0 : sum[j] / m * width;
-        }
-        pt_to_real(job, sum, job->n, b->result, (row0 + r) * job->n);
-        if (squares)
-            pt_to_real(job, squares, job->n, b->result_error, (row0 + r) * job->n);
-    }
-    free(widths);
+    const pt_pullback *b = ctx;
+    const int64_t n = b->call->job->n;
+    for (int64_t r = 0; r < n_rows && !b->whole; r++)
+        for (int64_t c = 0; c < n; c += PT_COLUMN_BLOCK)
+            finish_columns(b, row0 + r, c, c + PT_COLUMN_BLOCK < n ? c + PT_COLUMN_BLOCK : n,
+                           b->sums + r * n + c, b->squares ? b->squares + r * n + c : NULL);
     return PT_OK;
+}
+
+/* Do waves have all draws of a row, and rows columns enough, so that each column may be finished in its task? */
+static int finishes_columns(const pt_call *call, const pt_consumer *want) {
+    const pt_job *job = call->job;
+    const double draw =
+        (double)want->draw_bytes + (job->codes ? 0 : 4.0 * (double)job->problem.code_len);
+    return want->end == vjp_end && job->n >= (int64_t)4 * PT_COLUMN_BLOCK * call->n_threads &&
+           draw * (double)job->n_samples <= (double)job->memory_limit / 2;
 }
 
 /* Allocate what `b` needs, walk, free. */
@@ -218,12 +250,15 @@ pt_status pt_pull_back(pt_job *job, pt_pullback *b, pt_consumer *want, int with_
     want->ctx = b;
     want->codes = 1;
     want->draw_bytes = 16;
-    want->row_bytes = (size_t)(8 * b->width * (1 + with_squares) + 4 * p->code_len + 64);
+    b->with_squares = with_squares;
+    b->whole = status == PT_OK && finishes_columns(&call, want);
+    const int64_t sums = b->whole ? 0 : b->width;
+    want->row_bytes = (size_t)(8 * sums * (1 + with_squares) + 4 * p->code_len + 64);
     const int64_t fit = job->memory_limit / 2 / (int64_t)want->row_bytes;
     const int64_t run = fit < 1 ? 1 : fit < job->n_rows ? fit : job->n_rows;
     if (status == PT_OK) {
-        b->sums = pt_zeros(run * b->width, sizeof(double));
-        b->squares = with_squares ? pt_zeros(run * b->width, sizeof(double)) : NULL;
+        b->sums = b->whole ? NULL : pt_zeros(run * sums, sizeof(double));
+        b->squares = with_squares && !b->whole ? pt_zeros(run * sums, sizeof(double)) : NULL;
         b->constant = with_constant ? pt_zeros(run, sizeof(double)) : NULL;
         b->plain = b->base.of_plain != 0 ? pt_zeros(run * p->code_len, sizeof(int32_t)) : NULL;
         const double draws = (double)job->n_samples * (double)run;
@@ -231,8 +266,9 @@ pt_status pt_pull_back(pt_job *job, pt_pullback *b, pt_consumer *want, int with_
             draws * 32 > (double)job->memory_limit ? (double)job->memory_limit / 32 : draws;
         b->weights =
             with_weights ? pt_zeros((int64_t)most + PT_SAMPLE_BLOCK, sizeof(double)) : NULL;
-        if (!b->sums || (with_squares && !b->squares) || (with_constant && !b->constant) ||
-            (b->base.of_plain != 0 && !b->plain) || (with_weights && !b->weights))
+        if ((!b->whole && (!b->sums || (with_squares && !b->squares))) ||
+            (with_constant && !b->constant) || (b->base.of_plain != 0 && !b->plain) ||
+            (with_weights && !b->weights))
             status =
                 pt_fail(err, PT_E_NOMEM, -1, "no memory for the sums of %lld rows", (long long)run);
     }

@@ -16,11 +16,14 @@ typedef struct {
     const pt_wave *wave;
     int64_t row0, width; /* of the run; entries of a row's sums */
     pt_baseline_weights base;
-    const void *g, *t;      /* cotangent, tangent, or NULL */
-    int32_t *plain;         /* run rows x code_len: y*(theta), where the baseline needs it */
-    double *constant;       /* run rows: <b's constant part, g> */
-    double *weights;        /* wave rows x n_m */
-    double *sums, *squares; /* run rows x width */
+    const void *g, *t; /* cotangent, tangent, or NULL */
+    int32_t *plain;    /* run rows x code_len: y*(theta), where the baseline needs it */
+    double *constant;  /* run rows: <b's constant part, g> */
+    double *weights;   /* wave rows x n_m */
+    double *sums,
+        *squares; /* run rows x width; not there where columns are finished in their own tasks */
+    int with_squares,
+        whole; /* whole: each wave has all draws, and columns enough for all threads */
     pt_column_sum what;
     pt_draw_sum dot;
     int64_t n_columns, n_blocks; /* units of a wave */

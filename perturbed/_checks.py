@@ -59,7 +59,7 @@ def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def as_theta(x: object, item_ndim: int, private: bool = True) -> Real:
-    """Theta as a C-contiguous float32 or float64 array: a copy, unless `private` is False and it is one as it stands."""
+    """Theta as a C-contiguous float32 or float64 array: a copy, or if not `private` itself where it is one already."""
     array = as_array("theta", x)
     dtype = real_dtype("theta", array.dtype)
     if array.ndim < item_ndim:

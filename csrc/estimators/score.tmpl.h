@@ -115,13 +115,20 @@ static void PT_NAME(column_sum)(pt_column_sum what, const pt_job *job, const pt_
         PT_NAME(value_grad_columns)(job, wave, row, m0, m1, c0, c1, sum, work);
 }
 
-static void PT_NAME(score_widths)(const pt_job *job, int64_t row, double *out) {
+static void PT_NAME(score_widths)(const pt_job *job, int64_t row, int64_t c0, int64_t c1,
+                                  double *out) {
     const PT_REAL *theta = PT_NAME(theta_row)(job, row);
-    for (int64_t j = 0; j < job->n; j++) {
+    const double alike = 1 / job->epsilon[row];
+    if (!job->noise.scale && !job->noise.multiplicative) {
+        for (int64_t j = c0; j < c1; j++)
+            out[j - c0] = theta[j] > -PT_INFINITY ? alike : 0;
+        return;
+    }
+    for (int64_t j = c0; j < c1; j++) {
         double w = PT_NAME(width)(job, row, j);
         if (job->noise.multiplicative)
             w *= (double)theta[j];
-        out[j] = theta[j] > -PT_INFINITY && w != 0 ? 1 / w : 0;
+        out[j - c0] = theta[j] > -PT_INFINITY && w != 0 ? 1 / w : 0;
     }
 }
 
@@ -144,7 +151,7 @@ static double PT_NAME(lane_sum)(const PT_REAL *restrict x, const PT_REAL *restri
 /* What the score at coordinate j is multiplied by: t_j / width_j, or for the derivative by epsilon 1 where noise is. */
 static void PT_NAME(dot_weights)(pt_draw_sum what, const pt_job *job, int64_t row, const PT_REAL *t,
                                  PT_REAL *out, double *widths) {
-    PT_NAME(score_widths)(job, row, widths);
+    PT_NAME(score_widths)(job, row, 0, job->n, widths);
     for (int64_t j = 0; j < job->n; j++)
         out[j] = what == PT_DOT_SCORE ? (PT_REAL)(widths[j] != 0 ? (double)t[j] * widths[j] : 0.0)
                                       : (PT_REAL)(widths[j] != 0);
