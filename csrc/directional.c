@@ -50,7 +50,7 @@ static double aim(const pt_job *job, int64_t row, const void *tangent, int symme
                   double *widths, double *direction) {
     const pt_kernels *kernels = job->kernels;
     double square = 0;
-    kernels->score_widths(job, row, widths);
+    kernels->score_widths(job, row, 0, job->n, widths);
     for (int64_t j = 0; j < job->n; j++)
         direction[j] = widths[j] == 0 ? 0 : pt_real_at(job, tangent, row * job->n + j);
     if (symmetric)
