@@ -25,7 +25,7 @@ from ._config import (
 from ._version import __version__
 from .estimators import Estimate
 from .layers import Perturbed
-from .losses import FenchelYoungLoss
+from .losses import FenchelYoungLoss, PartialFenchelYoungLoss
 from .noise import Gumbel, Laplace, Logistic, Multiplicative, Noise, Normal, StudentT, SumOfGamma
 from .solvers import (
     DTW,
@@ -41,6 +41,7 @@ from .solvers import (
     SpanningForest,
     TopK,
     Viterbi,
+    constraints_from_labels,
     pack_alignment,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "Noise",
     "Normal",
     "Oracle",
+    "PartialFenchelYoungLoss",
     "Permutation",
     "Perturbed",
     "Ranking",
@@ -70,6 +72,7 @@ __all__ = [
     "TopK",
     "Viterbi",
     "__version__",
+    "constraints_from_labels",
     "get_config",
     "get_memory_limit",
     "get_num_threads",

@@ -6,6 +6,9 @@
 #include "order.tmpl.h"
 #include "top.tmpl.h"
 
+#include "forest_tree.tmpl.h"
+#include "forest_constraints.tmpl.h"
+
 #include "alignment.tmpl.h"
 #include "argmax.tmpl.h"
 #include "assignment.tmpl.h"

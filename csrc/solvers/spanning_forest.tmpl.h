@@ -2,6 +2,8 @@
  *   ints       {n, k, output, n_edges}: output 0: the forest, 1: who shares a tree; n_edges = 0: the complete graph
  *   arrays     const int64_t*: ends of the edges, n_edges pairs, no loops; NULL for the complete graph
  *              const int64_t*: k of each row, 1..n; NULL: ints[1]
+ *              const int8_t*: n x n constraints of each row, symmetric: > 0: these points share a tree, < 0: they do not;
+ *              NULL: none. See forest_constraints.tmpl.h
  *   theta      one weight for each edge, -inf: not allowed; of the complete graph the upper triangle, row by row
  *              (one entry, never used, where n = 1)
  *   code       forest: its edges in the order below, then -1 up to n - 1 of them
@@ -17,17 +19,6 @@
 #endif
 #include <assert.h>
 
-#ifndef PT_FOREST_POINTS
-#define PT_FOREST_POINTS 32768 /* of a complete graph: two of them fit 30 bits */
-#define PT_FOREST_SHIFT 15
-#define PT_FOREST_POLL 65536 /* edges between two questions to group->stop */
-#endif
-#define FOREST_LANES (PT_VECTOR / (int)sizeof(PT_REAL))
-#define FOREST_NONE ((PT_SBITS)INT32_MAX) /* larger than any pair of points */
-
-typedef PT_REAL PT_NAME(forest_reals) __attribute__((vector_size(PT_VECTOR)));
-typedef PT_SBITS PT_NAME(forest_words) __attribute__((vector_size(PT_VECTOR)));
-
 /* ---- what is asked ------------------------------------------------------------------------------------------- */
 
 static inline int64_t PT_NAME(forest_trees)(const pt_problem *p, int64_t row) {
@@ -39,271 +30,42 @@ static inline const int64_t *PT_NAME(forest_ends)(const pt_problem *p) {
     return p->ints[3] > 0 ? p->arrays[0].data : NULL;
 }
 
-/* Index of edge i < j of the complete graph of n points. */
-static inline int64_t PT_NAME(forest_index)(int64_t n, int64_t i, int64_t j) {
-    return i * (2 * n - i - 1) / 2 + j - i - 1;
+static inline int PT_NAME(forest_limited)(const pt_problem *p) {
+    return p->n_arrays > 2 && p->arrays[2].data;
 }
 
-/* ---- union of trees ------------------------------------------------------------------------------------------ */
-
-/* The least point of v's tree.   Invariant: parent[v] <= v. */
-static inline int32_t PT_NAME(forest_root)(int32_t *parent, int32_t v) {
-    while (parent[v] != v) {
-        parent[v] = parent[parent[v]];
-        v = parent[v];
-    }
-    return v;
+/* The row's constraints, n x n of them, or NULL where it has none. */
+static inline const int8_t *PT_NAME(forest_limits)(const pt_problem *p, int64_t row) {
+    const int64_t size = p->ints[0] * p->ints[0];
+    if (!PT_NAME(forest_limited)(p))
+        return NULL;
+    const int8_t *limit = (const int8_t *)p->arrays[2].data + row * p->arrays[2].row_stride;
+    for (int64_t i = 0; i < size; i++)
+        if (limit[i])
+            return limit;
+    return NULL;
 }
 
-static void PT_NAME(forest_alone)(int32_t *parent, int64_t n) {
-    for (int64_t v = 0; v < n; v++)
-        parent[v] = (int32_t)v;
-}
-
-/* Join the trees of two points; 0 where they were one. */
-static inline int PT_NAME(forest_join)(int32_t *parent, int32_t u, int32_t v) {
-    u = PT_NAME(forest_root)(parent, u);
-    v = PT_NAME(forest_root)(parent, v);
-    if (u < v)
-        parent[v] = u;
-    else
-        parent[u] = v;
-    return u != v;
-}
-
-/* ---- complete graph ------------------------------------------------------------------------------------------ */
-
-static inline int64_t PT_NAME(forest_stride)(int64_t n) {
-    const int64_t stride = (n + FOREST_LANES - 1) / FOREST_LANES * FOREST_LANES;
-    /* columns of a matrix whose rows lie a power of two apart would share a few sets of the cache */
-    return stride % 256 ? stride : stride + FOREST_LANES;
-}
-
-/* The symmetric matrix of the packed upper triangle; diagonal and padding -inf. */
-static void PT_NAME(forest_expand)(int64_t n, const PT_REAL *restrict theta, PT_REAL *restrict w) {
-    enum { tile = 32 };
-    const int64_t stride = PT_NAME(forest_stride)(n);
-    for (int64_t i = 0; i < n; i++) {
-        PT_REAL *row = w + i * stride;
-        row[i] = -PT_INFINITY;
-        memcpy(row + i + 1, theta + PT_NAME(forest_index)(n, i, i + 1),
-               (size_t)(n - 1 - i) * sizeof *row);
-        for (int64_t j = n; j < stride; j++)
-            row[j] = -PT_INFINITY;
-    }
-    for (int64_t i0 = 0; i0 < n; i0 += tile)
-        for (int64_t j0 = 0; j0 <= i0; j0 += tile)
-            for (int64_t i = i0; i < i0 + tile && i < n; i++)
-                for (int64_t j = j0; j < j0 + tile && j < i; j++)
-                    w[i * stride + j] = w[j * stride + i];
-}
-
-/* All ones where edge (w, at) comes before edge (v, bt). */
-static inline PT_NAME(forest_words)
-    PT_NAME(forest_before)(PT_NAME(forest_reals) w, PT_NAME(forest_words) at,
-                           PT_NAME(forest_reals) v, PT_NAME(forest_words) bt) {
-    return (PT_NAME(forest_words))(w > v) |
-           ((PT_NAME(forest_words))(w == v) & (PT_NAME(forest_words))(at < bt));
-}
-
-static inline PT_NAME(forest_words)
-    PT_NAME(forest_pick)(PT_NAME(forest_words) which, PT_NAME(forest_words) x,
-                         PT_NAME(forest_words) y) {
-    return (x & which) | (y & ~which);
-}
-
-static inline PT_NAME(forest_reals)
-    PT_NAME(forest_pick_real)(PT_NAME(forest_words) which, PT_NAME(forest_reals) x,
-                              PT_NAME(forest_reals) y) {
-    return (PT_NAME(forest_reals))PT_NAME(forest_pick)(which, (PT_NAME(forest_words))x,
-                                                       (PT_NAME(forest_words))y);
-}
-
-/* Lane l becomes lane l ^ half. */
-#if defined(__clang__)
-#define FOREST_SWAP(x, y, half)                                                                    \
-    for (int l = 0; l < FOREST_LANES; l++)                                                         \
-    (y)[l] = (x)[l ^ (half)]
-#else
-#define FOREST_SWAP(x, y, half) (y) = __builtin_shuffle((x), ids ^ (half))
-#endif
-
-/* The first edge of a vector of them: its weight, and its points as i << PT_FOREST_SHIFT | j. */
-static inline PT_SBITS PT_NAME(forest_first)(PT_NAME(forest_reals) w, PT_NAME(forest_words) at,
-                                             PT_NAME(forest_words) ids, PT_REAL *weight) {
-    (void)ids;
-    for (int half = FOREST_LANES / 2; half > 0; half /= 2) {
-        PT_NAME(forest_reals) v = w;
-        PT_NAME(forest_words) bt = at;
-        FOREST_SWAP(w, v, half);
-        FOREST_SWAP(at, bt, half);
-        const PT_NAME(forest_words) before = PT_NAME(forest_before)(v, bt, w, at);
-        w = PT_NAME(forest_pick_real)(before, v, w);
-        at = PT_NAME(forest_pick)(before, bt, at);
-    }
-    *weight = w[0];
-    return at[0];
-}
-
-/* What Prim's algorithm holds of point v: the first edge to the tree, best[v] and at[v] (its points), or, in the tree,
- * -inf and FOREST_NONE. Each row is `stride` long. */
-typedef struct {
-    PT_REAL *w; /* the matrix */
-    PT_REAL *best;
-    PT_SBITS *at;
-    PT_REAL *weight; /* of the edges taken */
-    PT_SBITS *edge;  /* their points */
-} PT_NAME(forest_prim);
-
-/* Point u joins the tree; what is the first edge from the tree to another point? */
-static inline PT_SBITS PT_NAME(forest_grow)(const PT_NAME(forest_prim) * s, int64_t n, int64_t u,
-                                            PT_REAL *weight) {
-    const int64_t stride = PT_NAME(forest_stride)(n);
-    const PT_REAL *row = s->w + u * stride;
-    PT_NAME(forest_words) ids, first_at = (PT_NAME(forest_words)){ 0 } + FOREST_NONE;
-    PT_NAME(forest_reals) first = (PT_NAME(forest_reals)){ 0 } - PT_INFINITY;
-    for (int l = 0; l < FOREST_LANES; l++)
-        ids[l] = l;
-    PT_NAME(forest_words) v = ids;
-    const PT_SBITS us = (PT_SBITS)u;
-    s->best[u] = -PT_INFINITY;
-    s->at[u] = FOREST_NONE;
-    for (int64_t j = 0; j < n; j += FOREST_LANES, v += FOREST_LANES) {
-        PT_NAME(forest_reals) x, best;
-        PT_NAME(forest_words) at;
-        memcpy(&x, row + j, sizeof x);
-        memcpy(&best, s->best + j, sizeof best);
-        memcpy(&at, s->at + j, sizeof at);
-        const PT_NAME(forest_words) below = (PT_NAME(forest_words))(v < us);
-        const PT_NAME(forest_words) u_all = (PT_NAME(forest_words)){ 0 } + us;
-        const PT_NAME(forest_words) low = PT_NAME(forest_pick)(below, v, u_all),
-                                    high = PT_NAME(forest_pick)(below, u_all, v);
-        const PT_NAME(forest_words) own = low << PT_FOREST_SHIFT | high;
-        const PT_NAME(forest_words) better =
-            PT_NAME(forest_before)(x, own, best, at) & (PT_NAME(forest_words))(at != FOREST_NONE);
-        best = PT_NAME(forest_pick_real)(better, x, best);
-        at = PT_NAME(forest_pick)(better, own, at);
-        memcpy(s->best + j, &best, sizeof best);
-        memcpy(s->at + j, &at, sizeof at);
-        const PT_NAME(forest_words) before = PT_NAME(forest_before)(best, at, first, first_at);
-        first = PT_NAME(forest_pick_real)(before, best, first);
-        first_at = PT_NAME(forest_pick)(before, at, first_at);
-    }
-    return PT_NAME(forest_first)(first, first_at, ids, weight);
-}
-
-/* The maximum spanning tree; where no edge is left, a point begins the next tree. Returns the number of edges, -1: stop. */
-static int64_t PT_NAME(forest_tree)(const PT_NAME(forest_prim) * s, int64_t n,
-                                    const pt_group *group) {
-    const int64_t stride = PT_NAME(forest_stride)(n);
-    int64_t u = 0, count = 0, seen = 0;
-    for (int64_t v = 0; v < stride; v++) {
-        s->best[v] = -PT_INFINITY;
-        s->at[v] = v < n ? FOREST_NONE - 1 : FOREST_NONE;
-    }
-    for (int64_t step = 1; step < n; step++) {
-        PT_REAL weight;
-        const PT_SBITS edge = PT_NAME(forest_grow)(s, n, u, &weight);
-        const int64_t i = (int64_t)edge >> PT_FOREST_SHIFT, j = edge & (PT_FOREST_POINTS - 1);
-        assert(edge >= 0 && i < j && j < n);
-        u = s->at[j] == FOREST_NONE ? i : j;
-        if (weight > -PT_INFINITY) {
-            s->weight[count] = weight;
-            s->edge[count++] = edge;
-        }
-        if ((seen += n) >= PT_FOREST_POLL) {
-            seen = 0;
-            if (group->stop && group->stop(group->stop_ctx))
-                return -1;
-        }
-    }
-    return count;
-}
-
-/* How many of the `count` edges come before edge e. Arrays are padded by edges that come before none. */
-static inline int64_t PT_NAME(forest_rank)(const PT_NAME(forest_prim) * s, int64_t count,
-                                           int64_t e) {
-    const PT_NAME(forest_reals) w = (PT_NAME(forest_reals)){ 0 } + s->weight[e];
-    const PT_NAME(forest_words) at = (PT_NAME(forest_words)){ 0 } + s->edge[e];
-    PT_NAME(forest_words) sum = { 0 };
-    int64_t rank = 0;
-    for (int64_t f = 0; f < count; f += FOREST_LANES) {
-        PT_NAME(forest_reals) x;
-        PT_NAME(forest_words) bt;
-        memcpy(&x, s->weight + f, sizeof x);
-        memcpy(&bt, s->edge + f, sizeof bt);
-        sum -= PT_NAME(forest_before)(x, bt, w, at);
-    }
-    for (int l = 0; l < FOREST_LANES; l++)
-        rank += (int64_t)sum[l];
-    return rank;
-}
-
-/* Write the first n - k edges of a tree as indices, in their order, then -1. */
-static void PT_NAME(forest_write)(const PT_NAME(forest_prim) * s, int64_t n, int64_t k,
-                                  int64_t count, int32_t *code) {
-    assert(count >= n - k);
-    for (int64_t e = count; e < count + FOREST_LANES; e++) {
-        s->weight[e] = -PT_INFINITY;
-        s->edge[e] = FOREST_NONE;
-    }
-    for (int64_t e = 0; e < count; e++) {
-        const int64_t rank = PT_NAME(forest_rank)(s, count, e);
-        const int64_t i = (int64_t)s->edge[e] >> PT_FOREST_SHIFT,
-                      j = s->edge[e] & (PT_FOREST_POINTS - 1);
-        if (rank < n - k)
-            code[rank] = (int32_t)PT_NAME(forest_index)(n, i, j);
-    }
-    for (int64_t at = n - k; at < (n > 1 ? n - 1 : 1); at++)
-        code[at] = -1;
-}
-
-/* ---- scratch -------------------------------------------------------------------------------------------------- */
-
-static inline size_t PT_NAME(forest_room)(size_t bytes) {
-    return (bytes + 63) & ~(size_t)63;
-}
-
-/* An edge list is sorted as a problem of its own: theta's elements, descending, stable. */
-static inline pt_problem PT_NAME(forest_sorting)(const pt_problem *p, const int64_t *descending) {
-    pt_problem q = *p;
-    q.ints = descending;
-    q.n_ints = 1;
-    q.lanes = 1;
-    return q;
-}
-
-static const int64_t PT_NAME(forest_descending)[1] = { 1 };
-
-/* Scratch: points' parents, then either the matrix and Prim's rows, or the order of the edges and what sorts them. */
+/* Scratch: points' parents, then either the matrix and Prim's rows, or the order of the edges and what sorts them, or
+ * what a search under constraints takes. */
 static size_t PT_NAME(forest_work_size)(const pt_problem *p) {
     const int64_t n = p->ints[0];
     const size_t parents = PT_NAME(forest_room)((size_t)n * sizeof(int32_t));
-    if (p->ints[3] > 0) {
-        const pt_problem q = PT_NAME(forest_sorting)(p, PT_NAME(forest_descending));
-        return parents + PT_NAME(forest_room)((size_t)p->n * sizeof(int32_t)) +
-               PT_NAME(order_work_size)(&q);
+    if (PT_NAME(forest_limited)(p)) {
+        PT_NAME(forest_search) search;
+        return parents + PT_NAME(forest_lay)(p, NULL, &search) + PT_NAME(forest_sort_size)(p);
     }
-    const size_t stride = (size_t)PT_NAME(forest_stride)(n);
-    return parents + ((size_t)n * stride + 4 * (stride + FOREST_LANES)) * sizeof(PT_REAL) + 64;
-}
-
-static PT_NAME(forest_prim) PT_NAME(forest_cut)(int64_t n, char *work) {
-    const int64_t stride = PT_NAME(forest_stride)(n), row = stride + FOREST_LANES;
-    PT_NAME(forest_prim) s;
-    s.w = (PT_REAL *)(void *)work;
-    s.best = s.w + n * stride;
-    s.weight = s.best + row;
-    s.at = (PT_SBITS *)(void *)(s.weight + row);
-    s.edge = s.at + row;
-    return s;
+    if (p->ints[3] > 0)
+        return parents + PT_NAME(forest_room)((size_t)p->n * sizeof(int32_t)) +
+               PT_NAME(forest_sort_size)(p);
+    return parents + PT_NAME(forest_prim_size)(n);
 }
 
 /* ---- solver --------------------------------------------------------------------------------------------------- */
 
 static pt_status PT_NAME(forest_prepare)(pt_problem *p, pt_error *err) {
     const int64_t n = p->ints[0], n_edges = p->ints[3],
-                  most = n_edges > 0 ? INT32_MAX : PT_FOREST_POINTS;
+                  most = n_edges > 0 && !PT_NAME(forest_limited)(p) ? INT32_MAX : PT_FOREST_POINTS;
     const int64_t pairs = n > 1 && n <= INT32_MAX ? n * (n - 1) / 2 : 1;
     if (p->n_ints != 4 || n < 1 || n > most)
         return pt_fail(err, PT_E_VALUE, -1, "theta must have between 1 and %lld points, got %lld",
@@ -340,6 +102,13 @@ static pt_status PT_NAME(forest_check)(const pt_problem *p, int64_t row, const v
     if (k < 1 || k > n)
         return pt_fail(err, PT_E_INFEASIBLE, row, "k must be between 1 and %lld, got %lld",
                        (long long)n, (long long)k);
+    if (PT_NAME(forest_limits)(p, row)) {
+        char *rest = (char *)work + PT_NAME(forest_room)((size_t)n * sizeof *parent);
+        const pt_status status =
+            PT_NAME(forest_check_limits)(p, row, k, PT_NAME(forest_limits)(p, row), rest, err);
+        if (status != PT_OK)
+            return status;
+    }
     while (!ends && e < p->n && t[e] > -PT_INFINITY)
         e++;
     if ((!ends && e == p->n) || n == 1)
@@ -371,7 +140,7 @@ static pt_status PT_NAME(forest_dense)(const pt_problem *p, const pt_group *grou
     const int64_t count = PT_NAME(forest_tree)(&s, n, group);
     if (count < 0)
         return PT_E_STOPPED;
-    PT_NAME(forest_write)(&s, n, PT_NAME(forest_trees)(p, group->row[d]), count, code);
+    PT_NAME(forest_write)(&s, n, PT_NAME(forest_trees)(p, group->row[d]), count, NULL, code);
     return PT_OK;
 }
 
@@ -380,13 +149,9 @@ static pt_status PT_NAME(forest_list)(const pt_problem *p, const pt_group *group
                                       int32_t *code, int32_t *parent, char *work) {
     const int64_t n = p->ints[0], k = PT_NAME(forest_trees)(p, group->row[d]);
     const int64_t *ends = PT_NAME(forest_ends)(p);
-    const pt_problem q = PT_NAME(forest_sorting)(p, PT_NAME(forest_descending));
-    pt_group one = *group;
-    one.theta = (const PT_REAL *)group->theta + d * group->draw_step;
-    one.n_draws = 1;
     int32_t *order = (int32_t *)(void *)work;
     const size_t own = PT_NAME(forest_room)((size_t)p->n * sizeof *order);
-    const pt_status status = PT_NAME(order_solve)(&q, &one, 1, order, work + own);
+    const pt_status status = PT_NAME(forest_sort)(p, group, d, order, work + own);
     if (status != PT_OK)
         return status;
     int64_t at = 0;
@@ -407,22 +172,9 @@ static void PT_NAME(forest_label)(const pt_problem *p, const int32_t *edges, int
     const int64_t n = p->ints[0], *ends = PT_NAME(forest_ends)(p);
     PT_NAME(forest_alone)(label, n);
     for (int64_t e = 0; e < n - 1 && edges[e] >= 0; e++) {
-        int64_t i = 0, j;
-        if (ends) {
-            i = ends[2 * (int64_t)edges[e]];
-            j = ends[2 * (int64_t)edges[e] + 1];
-        } else {
-            int64_t top = n - 1; /* the last row i whose first index is not beyond the edge */
-            while (i < top) {
-                const int64_t middle = (i + top + 1) / 2;
-                if (PT_NAME(forest_index)(n, middle, middle + 1) <= edges[e])
-                    i = middle;
-                else
-                    top = middle - 1;
-            }
-            j = edges[e] - PT_NAME(forest_index)(n, i, i + 1) + i + 1;
-        }
-        PT_NAME(forest_join)(label, (int32_t)i, (int32_t)j);
+        int64_t ij[2];
+        PT_NAME(forest_points)(n, ends, edges[e], ij);
+        PT_NAME(forest_join)(label, (int32_t)ij[0], (int32_t)ij[1]);
     }
     for (int64_t v = 0; v < n; v++)
         label[v] = PT_NAME(forest_root)(label, (int32_t)v);
@@ -433,11 +185,18 @@ static pt_status PT_NAME(forest_solve)(const pt_problem *p, const pt_group *grou
     const int64_t n = p->ints[0], labels = p->ints[2] ? n : 0;
     int32_t *parent = work;
     char *rest = (char *)work + PT_NAME(forest_room)((size_t)n * sizeof *parent);
-    (void)err;
     for (int64_t d = 0; d < group->n_draws; d++, code += p->code_len) {
-        const pt_status status =
-            p->ints[3] > 0 ? PT_NAME(forest_list)(p, group, d, code + labels, parent, rest)
-                           : PT_NAME(forest_dense)(p, group, d, code + labels, rest);
+        const int64_t row = group->row[d];
+        const int8_t *limit = PT_NAME(forest_limits)(p, row);
+        int32_t *edges = code + labels;
+        pt_status status;
+        if (limit)
+            status = PT_NAME(forest_constrained)(p, group, d, PT_NAME(forest_trees)(p, row),
+                                                 PT_NAME(forest_ends)(p), limit, edges, rest, err);
+        else if (p->ints[3] > 0)
+            status = PT_NAME(forest_list)(p, group, d, edges, parent, rest);
+        else
+            status = PT_NAME(forest_dense)(p, group, d, edges, rest);
         if (status != PT_OK)
             return status;
         if (labels)

@@ -10,7 +10,7 @@ from .grid_path import GridPath
 from .oracle import Oracle
 from .permutation import Permutation
 from .ranking import Ranking
-from .spanning_forest import SpanningForest
+from .spanning_forest import SpanningForest, constraints_from_labels
 from .top_k import TopK
 from .viterbi import Viterbi
 
@@ -28,5 +28,6 @@ __all__ = [
     "SpanningForest",
     "TopK",
     "Viterbi",
+    "constraints_from_labels",
     "pack_alignment",
 ]

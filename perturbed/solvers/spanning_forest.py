@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import as_array, as_int, as_mask, as_theta, one_of
+from .._checks import as_array, as_int, as_mask, as_theta, broadcast, one_of
 from .._pairs import Pairs, pack_same, pack_symmetric
 from .._run import PLAIN, Draw, Problem
 from ._base import Solver, decode, per_row_ints
@@ -24,7 +24,8 @@ class SpanningForest(Solver):
     spanning tree. The solution y marks the edges of the forest, as a symmetric 0/1 matrix with a zero diagonal, or
     (E,); or, with ``output="clusters"``, the pairs of points that share a tree, (n, n) with diagonal 1: single-linkage
     clusters. -inf forbids an edge. Instance arguments: ``mask`` (bool, item shape, symmetric), ``k`` (the number of
-    trees of each row, (*batch,)).
+    trees of each row, (*batch,)), ``constraints`` (int8, (n, n) or (*batch, n, n), symmetric: 1 for points that must
+    share a tree, -1 for points that must not, 0 for others; `constraints_from_labels` makes them of known labels).
 
     Parameters
     ----------
@@ -40,7 +41,8 @@ class SpanningForest(Solver):
     ------
     ValueError
         Where theta holds NaN or +inf or is not symmetric, k is not in 1..n, the edges that are allowed leave more than
-        k parts unconnected, or an edge is a loop.
+        k parts unconnected, or an edge is a loop; where constraints contradict each other, leave fewer than k trees or
+        need more, or no forest is found that meets them.
 
     Notes
     -----
@@ -57,8 +59,16 @@ class SpanningForest(Solver):
     Clusters are no linear function of theta: their y has derivatives by the score estimator, while `value`,
     `objective`, ``value_and_grad`` and the losses are those of the forest.
 
+    Constraints: points joined by must-links are one unit. Up to 10 units (and n 2^units <= 16384) the forest is the
+    best one. Beyond that a search starts from Stewart et al.'s greedy forest, gives each cluster its own best tree, and
+    exchanges points, subtrees and edges as long as that helps: never below the greedy, the best one not guaranteed
+    (docs: "Clusters"). It is exact, too, where no must-links are given and all cannot-linked points exclude each other.
+    Labels with c classes and u unknown points can be met exactly for c <= k <= c + u; for other constraints that is as
+    hard as colouring a graph: "no forest found" does not mean that there is none. Ties: always the same forest, by no
+    simple rule.
+
     O(n^2) a draw of a complete graph (Prim's algorithm, a vector of points at a time), O(E log E) of an edge list
-    (Kruskal's). theta, epsilon and value share one unit; y has none.
+    (Kruskal's); constraints: O(n^2 log n) and O(n^2) an exchange. theta, epsilon and value share one unit; y has none.
 
     References
     ----------
@@ -88,7 +98,7 @@ class SpanningForest(Solver):
     output: Literal["forest", "clusters"] = "forest"
 
     _core_name: ClassVar[str] = "spanning_forest"
-    _instance: ClassVar[tuple[str, ...]] = ("mask", "k")
+    _instance: ClassVar[tuple[str, ...]] = ("mask", "k", "constraints")
 
     def __post_init__(self) -> None:
         one_of("output", self.output, ("forest", "clusters"))
@@ -133,6 +143,7 @@ class SpanningForest(Solver):
         arrays = (
             None if dense else np.asarray(self.edges)[None],
             self._trees(instance.get("k"), batch, n),
+            _as_constraints(instance.get("constraints"), batch, n),
         )
         layout = Pairs(n, dense, dense or clusters, 1.0 if clusters else 0.0) if dense or clusters else None
         # k by row takes the place of the solver's own, which a small item may not reach
@@ -194,6 +205,75 @@ class SpanningForest(Solver):
         if self.output == "clusters" and not np.array_equal(first[:, None] == first, y > 0):
             raise ValueError("y must say of each pair of points whether they share a tree, and contradicts itself")
         return np.unique(first, return_inverse=True)[1].reshape(-1).astype(np.int64, copy=False)
+
+
+def constraints_from_labels(labels: ArrayLike) -> NDArray[np.int8]:
+    """Constraints that known labels mean: equal ones share a cluster, different ones do not.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (*batch, n)
+        Label of each point; -1 where it is unknown.
+
+    Returns
+    -------
+    ndarray of int8, shape (*batch, n, n)
+        1 must-link, -1 cannot-link, 0 free; the diagonal is 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where labels are below -1, or no integers.
+
+    Notes
+    -----
+    With c different labels and u unknown points they can be met exactly for k in c..c + u.
+
+    References
+    ----------
+    Stewart et al., "Differentiable clustering with perturbed spanning forests", NeurIPS 2023, section 3.
+
+    Examples
+    --------
+    >>> import perturbed as pt
+    >>> pt.constraints_from_labels([0, -1, 1, 0])
+    array([[ 0,  0, -1,  1],
+           [ 0,  0,  0,  0],
+           [-1,  0,  0, -1],
+           [ 1,  0, -1,  0]], dtype=int8)
+    """
+    array = as_array("labels", labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {array.dtype}")
+    if array.ndim < 1:
+        raise ValueError("labels must have at least 1 dimension, got 0")
+    if (array < -1).any():
+        raise ValueError(f"labels must be -1 (unknown) or not negative, got {array.min()}")
+    rows, columns = array[..., :, None], array[..., None, :]
+    known = (rows != -1) & (columns != -1)
+    result: NDArray[np.int8] = np.where(known, np.where(rows == columns, np.int8(1), np.int8(-1)), np.int8(0))
+    points = np.arange(array.shape[-1])
+    result[..., points, points] = 0
+    return result
+
+
+def _as_constraints(constraints: object, batch: tuple[int, ...], n: int) -> NDArray[np.int8] | None:
+    """int8 (rows or 1, n, n), symmetric."""
+    if constraints is None:
+        return None
+    array = as_array("constraints", constraints)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"constraints must be integers, got {array.dtype}")
+    if array.ndim != 2:
+        array = broadcast("constraints", array, (*batch, n, n))
+    elif array.shape != (n, n):
+        raise ValueError(f"constraints must have shape ({n}, {n}) or {(*batch, n, n)}, got {array.shape}")
+    if ((array < -1) | (array > 1)).any():
+        bad = array[(array < -1) | (array > 1)].flat[0]
+        raise ValueError(f"constraints must be 1 (must-link), -1 (cannot-link) or 0, got {bad}")
+    result = np.array(array, dtype=np.int8, order="C")
+    pack_same("constraints", result)
+    return result.reshape(-1, n, n)
 
 
 def _first_points(n: int, ends: NDArray[Any]) -> NDArray[np.int64]:

@@ -124,6 +124,20 @@ def cases():
             name = f"exact argmax, {noise_name}, {np.dtype(dtype).name}"
             yield name, lambda a=(layer, theta, g, t, 5): digest(results(*a))
 
+    for output, n in (("forest", 9), ("clusters", 24)):  # by subsets, and by search
+        for dtype in DTYPES:
+            name = f"forest constraints, {output}, {np.dtype(dtype).name}"
+            yield name, lambda a=(output, n, dtype): digest(constrained(*a))
+
+
+def constrained(output, n, dtype):
+    theta = items(pt.SpanningForest(), (3, n, n), dtype, 1)
+    known = pt.constraints_from_labels([*(i % 2 for i in range(n // 3)), *(-1 for _ in range(n // 3, n))])
+    layer = pt.Perturbed(pt.SpanningForest(4, output=output), epsilon=0.5, samples=130)
+    est = layer.estimate(theta, seed=5, constraints=known)
+    yield from (est.y, est.value, est.value_stderr, est.vjp(numbers(theta.shape, dtype, 2)))
+    yield from pt.PartialFenchelYoungLoss(layer, "none").value_and_grad(theta, known, seed=5)
+
 
 def case(solver, item, noise, sampler, dtype):
     theta = items(solver, (3, *item), dtype, 1)

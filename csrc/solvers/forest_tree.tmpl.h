@@ -1,0 +1,305 @@
+/* forest_tree: trees of n points: union of sets, and the maximum spanning forest of a symmetric matrix by Prim's
+ * algorithm, a vector of points at a time. For spanning_forest. */
+#ifndef PT_REAL
+#error "forest_tree.tmpl.h is a template: include it from registry.tmpl.h"
+#endif
+#include <assert.h>
+
+#ifndef PT_FOREST_POINTS
+#define PT_FOREST_POINTS 32768 /* of a complete graph: two of them fit 30 bits */
+#define PT_FOREST_SHIFT 15
+#define PT_FOREST_POLL 65536 /* edges between two questions to group->stop */
+#endif
+#define FOREST_LANES (PT_VECTOR / (int)sizeof(PT_REAL))
+#define FOREST_NONE ((PT_SBITS)INT32_MAX) /* larger than any pair of points */
+
+typedef PT_REAL PT_NAME(forest_reals) __attribute__((vector_size(PT_VECTOR)));
+typedef PT_SBITS PT_NAME(forest_words) __attribute__((vector_size(PT_VECTOR)));
+
+/* Index of edge i < j of the complete graph of n points. */
+static inline int64_t PT_NAME(forest_index)(int64_t n, int64_t i, int64_t j) {
+    return i * (2 * n - i - 1) / 2 + j - i - 1;
+}
+
+/* The points of an edge: of a list, or i < j of the complete graph (ends = NULL). */
+static void PT_NAME(forest_points)(int64_t n, const int64_t *ends, int64_t edge, int64_t ij[2]) {
+    if (ends) {
+        ij[0] = ends[2 * edge];
+        ij[1] = ends[2 * edge + 1];
+        return;
+    }
+    int64_t i = 0, top = n - 1; /* the last row whose first index is not beyond the edge */
+    while (i < top) {
+        const int64_t middle = (i + top + 1) / 2;
+        if (PT_NAME(forest_index)(n, middle, middle + 1) <= edge)
+            i = middle;
+        else
+            top = middle - 1;
+    }
+    ij[0] = i;
+    ij[1] = edge - PT_NAME(forest_index)(n, i, i + 1) + i + 1;
+}
+
+/* ---- union of trees ------------------------------------------------------------------------------------------ */
+
+/* The least point of v's tree.   Invariant: parent[v] <= v. */
+static inline int32_t PT_NAME(forest_root)(int32_t *parent, int32_t v) {
+    while (parent[v] != v) {
+        parent[v] = parent[parent[v]];
+        v = parent[v];
+    }
+    return v;
+}
+
+static void PT_NAME(forest_alone)(int32_t *parent, int64_t n) {
+    for (int64_t v = 0; v < n; v++)
+        parent[v] = (int32_t)v;
+}
+
+/* Join the trees of two points; 0 where they were one. */
+static inline int PT_NAME(forest_join)(int32_t *parent, int32_t u, int32_t v) {
+    u = PT_NAME(forest_root)(parent, u);
+    v = PT_NAME(forest_root)(parent, v);
+    if (u < v)
+        parent[v] = u;
+    else
+        parent[u] = v;
+    return u != v;
+}
+
+/* ---- complete graph ------------------------------------------------------------------------------------------ */
+
+static inline int64_t PT_NAME(forest_stride)(int64_t n) {
+    const int64_t stride = (n + FOREST_LANES - 1) / FOREST_LANES * FOREST_LANES;
+    /* columns of a matrix whose rows lie a power of two apart would share a few sets of the cache */
+    return stride % 256 ? stride : stride + FOREST_LANES;
+}
+
+/* The symmetric matrix of the packed upper triangle; diagonal and padding -inf. */
+static void PT_NAME(forest_expand)(int64_t n, const PT_REAL *restrict theta, PT_REAL *restrict w) {
+    enum { tile = 32 };
+    const int64_t stride = PT_NAME(forest_stride)(n);
+    for (int64_t i = 0; i < n; i++) {
+        PT_REAL *row = w + i * stride;
+        row[i] = -PT_INFINITY;
+        memcpy(row + i + 1, theta + PT_NAME(forest_index)(n, i, i + 1),
+               (size_t)(n - 1 - i) * sizeof *row);
+        for (int64_t j = n; j < stride; j++)
+            row[j] = -PT_INFINITY;
+    }
+    for (int64_t i0 = 0; i0 < n; i0 += tile)
+        for (int64_t j0 = 0; j0 <= i0; j0 += tile)
+            for (int64_t i = i0; i < i0 + tile && i < n; i++)
+                for (int64_t j = j0; j < j0 + tile && j < i; j++)
+                    w[i * stride + j] = w[j * stride + i];
+}
+
+/* All ones where edge (w, at) comes before edge (v, bt). */
+static inline PT_NAME(forest_words)
+    PT_NAME(forest_before)(PT_NAME(forest_reals) w, PT_NAME(forest_words) at,
+                           PT_NAME(forest_reals) v, PT_NAME(forest_words) bt) {
+    return (PT_NAME(forest_words))(w > v) |
+           ((PT_NAME(forest_words))(w == v) & (PT_NAME(forest_words))(at < bt));
+}
+
+static inline PT_NAME(forest_words)
+    PT_NAME(forest_pick)(PT_NAME(forest_words) which, PT_NAME(forest_words) x,
+                         PT_NAME(forest_words) y) {
+    return (x & which) | (y & ~which);
+}
+
+static inline PT_NAME(forest_reals)
+    PT_NAME(forest_pick_real)(PT_NAME(forest_words) which, PT_NAME(forest_reals) x,
+                              PT_NAME(forest_reals) y) {
+    return (PT_NAME(forest_reals))PT_NAME(forest_pick)(which, (PT_NAME(forest_words))x,
+                                                       (PT_NAME(forest_words))y);
+}
+
+/* Lane l becomes lane l ^ half. */
+#if defined(__clang__)
+#define FOREST_SWAP(x, y, half)                                                                    \
+    for (int l = 0; l < FOREST_LANES; l++)                                                         \
+    (y)[l] = (x)[l ^ (half)]
+#else
+#define FOREST_SWAP(x, y, half) (y) = __builtin_shuffle((x), ids ^ (half))
+#endif
+
+/* The first edge of a vector of them: its weight, and its points as i << PT_FOREST_SHIFT | j. */
+static inline PT_SBITS PT_NAME(forest_first)(PT_NAME(forest_reals) w, PT_NAME(forest_words) at,
+                                             PT_NAME(forest_words) ids, PT_REAL *weight) {
+    (void)ids;
+    for (int half = FOREST_LANES / 2; half > 0; half /= 2) {
+        PT_NAME(forest_reals) v = w;
+        PT_NAME(forest_words) bt = at;
+        FOREST_SWAP(w, v, half);
+        FOREST_SWAP(at, bt, half);
+        const PT_NAME(forest_words) before = PT_NAME(forest_before)(v, bt, w, at);
+        w = PT_NAME(forest_pick_real)(before, v, w);
+        at = PT_NAME(forest_pick)(before, bt, at);
+    }
+    *weight = w[0];
+    return at[0];
+}
+
+/* What Prim's algorithm holds of point v: the first edge to the tree, best[v] and at[v] (its points), or, in the tree,
+ * -inf and FOREST_NONE. Each row is `stride` long. */
+typedef struct {
+    PT_REAL *w; /* the matrix */
+    PT_REAL *best;
+    PT_SBITS *at;
+    PT_REAL *weight; /* of the edges taken */
+    PT_SBITS *edge;  /* their points */
+} PT_NAME(forest_prim);
+
+/* Point u joins the tree; what is the first edge from the tree to another point? */
+static inline PT_SBITS PT_NAME(forest_grow)(const PT_NAME(forest_prim) * s, int64_t n, int64_t u,
+                                            PT_REAL *weight) {
+    const int64_t stride = PT_NAME(forest_stride)(n);
+    const PT_REAL *row = s->w + u * stride;
+    PT_NAME(forest_words) ids, first_at = (PT_NAME(forest_words)){ 0 } + FOREST_NONE;
+    PT_NAME(forest_reals) first = (PT_NAME(forest_reals)){ 0 } - PT_INFINITY;
+    for (int l = 0; l < FOREST_LANES; l++)
+        ids[l] = l;
+    PT_NAME(forest_words) v = ids;
+    const PT_SBITS us = (PT_SBITS)u;
+    s->best[u] = -PT_INFINITY;
+    s->at[u] = FOREST_NONE;
+    for (int64_t j = 0; j < n; j += FOREST_LANES, v += FOREST_LANES) {
+        PT_NAME(forest_reals) x, best;
+        PT_NAME(forest_words) at;
+        memcpy(&x, row + j, sizeof x);
+        memcpy(&best, s->best + j, sizeof best);
+        memcpy(&at, s->at + j, sizeof at);
+        const PT_NAME(forest_words) below = (PT_NAME(forest_words))(v < us);
+        const PT_NAME(forest_words) u_all = (PT_NAME(forest_words)){ 0 } + us;
+        const PT_NAME(forest_words) low = PT_NAME(forest_pick)(below, v, u_all),
+                                    high = PT_NAME(forest_pick)(below, u_all, v);
+        const PT_NAME(forest_words) own = low << PT_FOREST_SHIFT | high;
+        const PT_NAME(forest_words) better =
+            PT_NAME(forest_before)(x, own, best, at) & (PT_NAME(forest_words))(at != FOREST_NONE);
+        best = PT_NAME(forest_pick_real)(better, x, best);
+        at = PT_NAME(forest_pick)(better, own, at);
+        memcpy(s->best + j, &best, sizeof best);
+        memcpy(s->at + j, &at, sizeof at);
+        const PT_NAME(forest_words) before = PT_NAME(forest_before)(best, at, first, first_at);
+        first = PT_NAME(forest_pick_real)(before, best, first);
+        first_at = PT_NAME(forest_pick)(before, at, first_at);
+    }
+    return PT_NAME(forest_first)(first, first_at, ids, weight);
+}
+
+/* The maximum spanning tree; where no edge is left, a point begins the next tree. Returns the number of edges, -1: stop. */
+static int64_t PT_NAME(forest_tree)(const PT_NAME(forest_prim) * s, int64_t n,
+                                    const pt_group *group) {
+    const int64_t stride = PT_NAME(forest_stride)(n);
+    int64_t u = 0, count = 0, seen = 0;
+    for (int64_t v = 0; v < stride; v++) {
+        s->best[v] = -PT_INFINITY;
+        s->at[v] = v < n ? FOREST_NONE - 1 : FOREST_NONE;
+    }
+    for (int64_t step = 1; step < n; step++) {
+        PT_REAL weight;
+        const PT_SBITS edge = PT_NAME(forest_grow)(s, n, u, &weight);
+        const int64_t i = (int64_t)edge >> PT_FOREST_SHIFT, j = edge & (PT_FOREST_POINTS - 1);
+        assert(edge >= 0 && i < j && j < n);
+        u = s->at[j] == FOREST_NONE ? i : j;
+        if (weight > -PT_INFINITY) {
+            s->weight[count] = weight;
+            s->edge[count++] = edge;
+        }
+        if ((seen += n) >= PT_FOREST_POLL) {
+            seen = 0;
+            if (group->stop && group->stop(group->stop_ctx))
+                return -1;
+        }
+    }
+    return count;
+}
+
+/* How many of the `count` edges come before edge e. Arrays are padded by edges that come before none. */
+static inline int64_t PT_NAME(forest_rank)(const PT_NAME(forest_prim) * s, int64_t count,
+                                           int64_t e) {
+    const PT_NAME(forest_reals) w = (PT_NAME(forest_reals)){ 0 } + s->weight[e];
+    const PT_NAME(forest_words) at = (PT_NAME(forest_words)){ 0 } + s->edge[e];
+    PT_NAME(forest_words) sum = { 0 };
+    int64_t rank = 0;
+    for (int64_t f = 0; f < count; f += FOREST_LANES) {
+        PT_NAME(forest_reals) x;
+        PT_NAME(forest_words) bt;
+        memcpy(&x, s->weight + f, sizeof x);
+        memcpy(&bt, s->edge + f, sizeof bt);
+        sum -= PT_NAME(forest_before)(x, bt, w, at);
+    }
+    for (int l = 0; l < FOREST_LANES; l++)
+        rank += (int64_t)sum[l];
+    return rank;
+}
+
+/* Write the first n - k edges of a tree as indices, in their order, then -1.
+ *   id [in]  index of the edge between two points, n x n, or NULL for the complete graph's */
+static void PT_NAME(forest_write)(const PT_NAME(forest_prim) * s, int64_t n, int64_t k,
+                                  int64_t count, const int32_t *id, int32_t *code) {
+    assert(count >= n - k);
+    for (int64_t e = count; e < count + FOREST_LANES; e++) {
+        s->weight[e] = -PT_INFINITY;
+        s->edge[e] = FOREST_NONE;
+    }
+    for (int64_t e = 0; e < count; e++) {
+        const int64_t rank = PT_NAME(forest_rank)(s, count, e);
+        const int64_t i = (int64_t)s->edge[e] >> PT_FOREST_SHIFT,
+                      j = s->edge[e] & (PT_FOREST_POINTS - 1);
+        if (rank < n - k)
+            code[rank] = id ? id[i * n + j] : (int32_t)PT_NAME(forest_index)(n, i, j);
+    }
+    for (int64_t at = n - k; at < (n > 1 ? n - 1 : 1); at++)
+        code[at] = -1;
+}
+
+/* ---- scratch -------------------------------------------------------------------------------------------------- */
+
+static inline size_t PT_NAME(forest_room)(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
+static inline size_t PT_NAME(forest_prim_size)(int64_t n) {
+    const int64_t stride = PT_NAME(forest_stride)(n);
+    return (size_t)(n * stride + 4 * (stride + FOREST_LANES)) * sizeof(PT_REAL) + 64;
+}
+
+static PT_NAME(forest_prim) PT_NAME(forest_cut)(int64_t n, char *work) {
+    const int64_t stride = PT_NAME(forest_stride)(n), row = stride + FOREST_LANES;
+    PT_NAME(forest_prim) s;
+    s.w = (PT_REAL *)(void *)work;
+    s.best = s.w + n * stride;
+    s.weight = s.best + row;
+    s.at = (PT_SBITS *)(void *)(s.weight + row);
+    s.edge = s.at + row;
+    return s;
+}
+
+/* ---- edges in their order --------------------------------------------------------------------------------------- */
+
+/* Edges are sorted as a problem of their own: theta's elements, descending, stable. */
+static inline pt_problem PT_NAME(forest_sorting)(const pt_problem *p) {
+    static const int64_t descending[1] = { 1 };
+    pt_problem q = *p;
+    q.ints = descending;
+    q.n_ints = 1;
+    q.lanes = 1;
+    return q;
+}
+
+static size_t PT_NAME(forest_sort_size)(const pt_problem *p) {
+    const pt_problem q = PT_NAME(forest_sorting)(p);
+    return PT_NAME(order_work_size)(&q);
+}
+
+/* order [out]  indices of draw d's p->n edges, the first one first; -1 behind those that are allowed */
+static pt_status PT_NAME(forest_sort)(const pt_problem *p, const pt_group *group, int64_t d,
+                                      int32_t *order, char *work) {
+    const pt_problem q = PT_NAME(forest_sorting)(p);
+    pt_group one = *group;
+    one.theta = (const PT_REAL *)group->theta + d * group->draw_step;
+    one.n_draws = 1;
+    return PT_NAME(order_solve)(&q, &one, 1, order, work);
+}
