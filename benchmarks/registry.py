@@ -29,8 +29,8 @@ class Case:
     """One row of the table.
 
     targets: peer group ("best", "library" or a peer's name) -> what the last direction must reach, with AVX-512
-    draws: coordinates of noise that the case needs, one 32-bit word each
-    stderr: y_stderr of our y, which the peers' y is checked against
+    draws: coordinates of noise that the case needs, one 32-bit word each; 0 of a solve without noise
+    stderr: y_stderr of our y, which the peers' y is checked against; without noise what rounding explains
     """
 
     name: str

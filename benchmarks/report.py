@@ -37,7 +37,7 @@ def _verdict(met: bool | None) -> str:
 def limit_seconds(case: dict[str, Any], results: dict[str, Any]) -> float | None:
     """Time of the counter generator alone for the noise of a case, each word made once, all threads at work."""
     ns = results["limits"]["counter_ns_per_word"]
-    return None if ns is None else case["draws"] * ns * 1e-9
+    return case["draws"] * ns * 1e-9 if ns is not None and case["draws"] else None
 
 
 def _target(row: dict[str, Any]) -> str:
@@ -59,7 +59,7 @@ def case_table(results: dict[str, Any]) -> Table:
                 f"{row['peer']} {_time(row['peer_seconds'])}" if row["peer"] else "none",
                 f"{row['ratio']:.1f}x" if row["peer"] else "",
                 _target(row),
-                f"{row['seconds'] * threads / case['draws'] * 1e9:.2f}",
+                f"{row['seconds'] * threads / case['draws'] * 1e9:.2f}" if case["draws"] else "",
                 "" if limit is None else f"{100 * limit / row['seconds']:.0f} %",
             )
     return table

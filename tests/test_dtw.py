@@ -120,6 +120,22 @@ def test_a_band_is_closed_cells(band, dtype):
     assert pt.DTW(0).objective(np.zeros((2, 2)), [[1, 1], [0, 1]]) == -np.inf
 
 
+@pytest.mark.parametrize(
+    ("band", "shape"), [(None, (30, 30)), (None, (25, 40)), (0, (9, 9)), (3, (30, 30)), (20, (60, 60))]
+)
+def test_dtaidistance_warps_the_same(band, shape):
+    """Its distance is the root of the least sum of squares; its window counts the diagonal."""
+    dtw = pytest.importorskip("dtaidistance.dtw")
+    rng = np.random.default_rng(10)
+    options = {} if band is None else {"window": band + 1}
+    for _ in range(10):
+        a, b = (rng.normal(size=n).cumsum() for n in shape)
+        theta, solver = -((a[:, None] - b) ** 2), pt.DTW(band)
+        assert solver.value(theta) == pytest.approx(-(dtw.distance(a, b, **options) ** 2), rel=1e-12)
+        path = dtw.warping_path(a, b, **options)
+        assert solver.pairs(solver(theta)).tolist() == [list(map(int, cell)) for cell in path]
+
+
 # ---- lengths ----
 
 
