@@ -16,6 +16,19 @@ static inline double PT_NAME(code_entry)(const pt_problem *p, const int32_t *cod
     return p->code_kind == PT_CODE_DENSE ? (double)code[i] : (double)PT_NAME(code_real)(code, i);
 }
 
+/* Is no entry forbidden? In blocks: a loop that may end at any entry is no vector code. */
+static inline int PT_NAME(all_open)(const PT_REAL *theta, int64_t n) {
+    for (int64_t j = 0; j < n; j += 512) {
+        const int64_t end = j + 512 < n ? j + 512 : n;
+        PT_SBITS closed = 0;
+        for (int64_t k = j; k < end; k++)
+            closed |= theta[k] > -PT_INFINITY ? 0 : 1;
+        if (closed)
+            return 0;
+    }
+    return 1;
+}
+
 static void PT_NAME(code_add)(const pt_problem *p, const int32_t *code, double weight,
                               double *restrict sum) {
     switch (p->code_kind) {

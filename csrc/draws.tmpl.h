@@ -212,17 +212,29 @@ static void PT_NAME(perturb)(const pt_job *job, const pt_wave *wave, int64_t row
     memcpy(out, work, (size_t)job->n * sizeof(PT_REAL));
 }
 
+/* PT_LANES rows side by side: entry j of row l to out[j * PT_LANES + l], a square at a time, so that both stay in the
+ * first-level cache. */
+static void PT_NAME(interleave)(const PT_REAL *const from[PT_LANES], int64_t n,
+                                PT_REAL *restrict out) {
+    for (int64_t j0 = 0; j0 < n; j0 += PT_LANES) {
+        const int64_t end = n - j0 < PT_LANES ? n - j0 : PT_LANES;
+        PT_REAL *to = out + j0 * PT_LANES;
+        for (int l = 0; l < PT_LANES; l++)
+            for (int64_t j = 0; j < end; j++)
+                to[j * PT_LANES + l] = from[l][j0 + j];
+    }
+}
+
 /* theta' of PT_LANES draws side by side. */
 static void PT_NAME(perturb_group_lanes)(const pt_job *job, const pt_wave *wave,
                                          const int64_t row[PT_LANES], const int64_t m[PT_LANES],
                                          PT_REAL *out) {
     if (wave->plain || job->noise.kind == PT_USER_NOISE) {
-        for (int l = 0; l < PT_LANES; l++) {
-            const PT_REAL *from = wave->plain ? PT_NAME(theta_row)(job, row[l])
-                                              : (const PT_REAL *)wave->z + m[l] * job->n;
-            for (int64_t j = 0; j < job->n; j++)
-                out[j * PT_LANES + l] = from[j];
-        }
+        const PT_REAL *from[PT_LANES];
+        for (int l = 0; l < PT_LANES; l++)
+            from[l] = wave->plain ? PT_NAME(theta_row)(job, row[l])
+                                  : (const PT_REAL *)wave->z + m[l] * job->n;
+        PT_NAME(interleave)(from, job->n, out);
         if (wave->plain)
             return;
     } else {

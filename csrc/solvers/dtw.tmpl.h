@@ -124,10 +124,7 @@ static pt_status PT_NAME(dtw_check)(const pt_problem *p, int64_t row, const void
                   m_last = PT_NAME(dtw_last)(p, row, 1);
     const long long gap = n_last > m_last ? n_last - m_last : m_last - n_last;
     uint8_t *reached = work;
-    int64_t open = 0;
-    while (open < p->n && t[open] > -PT_INFINITY)
-        open++;
-    if (open == p->n)
+    if (PT_NAME(all_open)(t, p->n))
         return PT_OK;
     if (p->ints[0] >= 0 && gap > p->ints[0])
         return pt_fail(err, PT_E_INFEASIBLE, row, "no path to (%lld, %lld) within a band of %lld",

@@ -191,10 +191,7 @@ static pt_status PT_NAME(viterbi_check)(const pt_problem *p, int64_t row, const 
     const int64_t used = v.form == VITERBI_EDGES ? (length - 1) * n * n : length * n;
     const PT_REAL *theta = item;
     uint8_t *reached = work, *next = reached + n;
-    int64_t open = 0;
-    while (open < used && theta[open] > -PT_INFINITY)
-        open++;
-    if (open == used && !p->ints[1])
+    if (!p->ints[1] && PT_NAME(all_open)(theta, used))
         return PT_OK;
     for (int64_t s = 0; s < n; s++)
         reached[s] = v.form == VITERBI_EDGES || theta[s] > -PT_INFINITY;

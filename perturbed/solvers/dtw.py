@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_int
+from .._checks import Real, as_int, as_theta
+from .._run import Problem
 from ._base import Solver, decode, per_row_ints
 
 
@@ -88,6 +89,11 @@ class DTW(Solver):
         last = lengths[:, :, None, None]
         np.copyto(theta.reshape(-1, n, m), -np.inf, where=(i >= last[:, 0]) | (j >= last[:, 1]))
         return (lengths,)
+
+    def _passing(self, theta: ArrayLike, instance: dict[str, Any]) -> Problem:
+        if instance or self.band is not None:
+            return self._problem(theta, instance)
+        return self._lay_out(as_theta(theta, self._item_ndim, private=False), instance)  # it is only read
 
     def pairs(self, y: ArrayLike) -> Any:
         """Cells of a path in order: which entries of the two series are matched.

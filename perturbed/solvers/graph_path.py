@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_array, as_bool, as_int, one_of
+from .._checks import Real, as_array, as_bool, as_int, as_theta, one_of
+from .._run import Problem
 from ._base import Solver, decode, per_row_ints
 
 _DAG, _CYCLIC, _UNDIRECTED = range(3)
@@ -176,6 +177,11 @@ class GraphPath(Solver):
             place = "" if given is None else f" in row {row}"
             raise ValueError(f"{name} must be a node, 0 to {nodes - 1}, got {ends[row]}{place}")
         return np.ascontiguousarray(self._number(ends))
+
+    def _passing(self, theta: ArrayLike, instance: dict[str, Any]) -> Problem:
+        if instance:
+            return self._problem(theta, instance)
+        return self._lay_out(as_theta(theta, self._item_ndim, private=False), instance)  # it is only read
 
     # ---- decoder ----
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_array
+from .._checks import Real, as_array, as_theta
+from .._run import Problem
 from ._base import Solver, decode, per_row_ints
 
 _EDGES, _ONE, _EACH = range(3)
@@ -133,6 +134,11 @@ class Viterbi(Solver):
         if (np.isinf(edges) & np.isfinite(fixed)).any():
             raise ValueError(f"transitions must be within the range of {theta.dtype}, got {abs(fixed).max()}")
         return edges[None]
+
+    def _passing(self, theta: ArrayLike, instance: dict[str, Any]) -> Problem:
+        if instance:
+            return self._problem(theta, instance)
+        return self._lay_out(as_theta(theta, self._item_ndim, private=False), instance)  # it is only read
 
     def states(self, y: ArrayLike) -> Any:
         """States in order.
