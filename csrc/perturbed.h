@@ -311,6 +311,10 @@ pt_status pt_solutions(pt_job *job, const pt_draw_range *which, void *y, pt_erro
 /* Noisy items of these draws.   out [out] n_rows x count x n real */
 pt_status pt_perturb(pt_job *job, const pt_draw_range *which, void *out, pt_error *err);
 
+/* Projection of vectors on the span of differences of solutions; any that keeps these in place. Solutions like items.
+ *   x [in]   n_rows x n real;   out [out] likewise, 0 where theta is -inf */
+pt_status pt_project(pt_job *job, const void *x, void *out, pt_error *err);
+
 /* Objective of given solutions: sign <y, theta> (with costs clipped), and the solver's fixed part.  Linear solvers.
  *   y [in] n_rows x n real;   out [out] n_rows */
 pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err);

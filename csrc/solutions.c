@@ -182,6 +182,43 @@ pt_status pt_objective(pt_job *job, const void *y, double *out, pt_error *err) {
     return PT_OK;
 }
 
+/* ---- projections ---- */
+
+static void project_row(const pt_job *job, int64_t row, double *x) {
+    const void *theta = pt_real_row(job, job->theta, row, job->n);
+    double sum = 0;
+    int64_t open = 0;
+    if (job->solve->project) {
+        job->solve->project(&job->problem, row, theta, x);
+        return;
+    }
+    for (int64_t j = 0; j < job->n; j++) {
+        const int shut = !(pt_real_at(job, job->theta, row * job->n + j) > -INFINITY);
+        x[j] = shut ? 0 : x[j];
+        open += !shut;
+        sum += x[j];
+    }
+    for (int64_t j = 0; job->problem.even && j < job->n; j++)
+        if (pt_real_at(job, job->theta, row * job->n + j) > -INFINITY)
+            x[j] -= sum / (double)open;
+}
+
+pt_status pt_project(pt_job *job, const void *x, void *out, pt_error *err) {
+    double *own = pt_zeros(job->n, sizeof *own);
+    if (!own)
+        return pt_fail(err, PT_E_NOMEM, -1, "no memory for a row");
+    const uint64_t mode = pt_fp_enter();
+    for (int64_t r = 0; r < job->n_rows; r++) {
+        for (int64_t j = 0; j < job->n; j++)
+            own[j] = pt_real_at(job, x, r * job->n + j);
+        project_row(job, r, own);
+        pt_to_real(job, own, job->n, out, r * job->n);
+    }
+    pt_fp_leave(mode);
+    free(own);
+    return PT_OK;
+}
+
 /* ---- closed forms ---- */
 
 int pt_has_exact(const pt_job *job) {

@@ -139,6 +139,7 @@ typedef enum {
     VJP_EPSILON,
     VALUE_EPSILON,
     VALUE_GRAD,
+    PROJECT,
     OBJECTIVE
 } one_call;
 
@@ -150,6 +151,7 @@ static PyObject *one_result(const Run *self, one_call which) {
     case JACOBIAN:
         return new_array(3, square, real_type(self));
     case VALUE_GRAD:
+    case PROJECT:
         return new_like_theta(self);
     case JVP:
     case Y_STDERR:
@@ -174,6 +176,8 @@ static pt_status one_core_call(one_call which, pt_job *job, const void *in, void
         return pt_value_epsilon(job, out, err);
     case VALUE_GRAD:
         return pt_value_grad(job, in, out, err);
+    case PROJECT:
+        return pt_project(job, in, out, err);
     default:
         return pt_objective(job, in, out, err);
     }
@@ -185,7 +189,7 @@ static PyObject *run_one(Run *self, one_call which, PyObject *in, int64_t in_siz
     pt_job job;
     callbacks context;
     const void *from = NULL;
-    if (which != OBJECTIVE && !ready(self))
+    if (which != OBJECTIVE && which != PROJECT && !ready(self))
         return NULL;
     if (in != Py_None && !(from = expect_array(in, real_type(self), in_size, "the argument")))
         return NULL;
@@ -232,6 +236,10 @@ static PyObject *run_value_epsilon(PyObject *self, PyObject *none) {
 
 static PyObject *run_value_grad(PyObject *self, PyObject *target) {
     return run_one((Run *)self, VALUE_GRAD, target, item_size((Run *)self));
+}
+
+static PyObject *run_project(PyObject *self, PyObject *x) {
+    return run_one((Run *)self, PROJECT, x, item_size((Run *)self));
 }
 
 static PyObject *run_objective(PyObject *self, PyObject *y) {
@@ -329,6 +337,7 @@ PyMethodDef run_methods[] = {
     { "value_epsilon", run_value_epsilon, METH_NOARGS, "Estimate of dF/d epsilon." },
     { "value_grad", run_value_grad, METH_O,
       "Gradient of the value, or of the loss given a target." },
+    { "project", run_project, METH_O, "Projection on the span of differences of solutions." },
     { "objective", run_objective, METH_O, "Objective of given solutions." },
     { "solutions", run_solutions, METH_VARARGS, "Solutions of (row0, n_rows, first, count)." },
     { "perturb", run_perturb, METH_VARARGS, "Noisy items of (row0, n_rows, first, count)." },

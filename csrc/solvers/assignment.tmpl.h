@@ -36,6 +36,7 @@ static pt_status PT_NAME(assignment_prepare)(pt_problem *p, pt_error *err) {
     p->code_kind = PT_CODE_INDEX;
     p->linear = 1;
     p->sign = 1;
+    p->even = 1;
     return PT_OK;
 }
 
@@ -226,10 +227,39 @@ static pt_status PT_NAME(assignment_solve)(const pt_problem *p, const pt_group *
     return PT_OK;
 }
 
+/* Each line has one pair: the mean over its open cells is taken out; where the item is a square without closed cells, over
+ * the columns too. (With closed ones that would have no end.) */
+static void PT_NAME(assignment_project)(const pt_problem *p, int64_t row, const void *theta,
+                                        double *x) {
+    const PT_NAME(assignment_shape) shape = PT_NAME(assignment_lines)(p);
+    const PT_REAL *t = theta;
+    int64_t closed = 0;
+    (void)row;
+    for (int way = 0; way < 2 && (way == 0 || (shape.n == shape.m && closed == 0)); way++) {
+        const int64_t line = way ? shape.place_step : shape.line_step,
+                      place = way ? shape.line_step : shape.place_step;
+        for (int64_t i = 0; i < shape.n; i++) {
+            double sum = 0;
+            int64_t open = 0;
+            for (int64_t j = 0; j < shape.m; j++) {
+                const int64_t at = i * line + j * place;
+                x[at] = t[at] > -PT_INFINITY ? x[at] : 0;
+                open += t[at] > -PT_INFINITY;
+                sum += x[at];
+            }
+            closed += shape.m - open;
+            for (int64_t j = 0; j < shape.m; j++)
+                if (t[i * line + j * place] > -PT_INFINITY)
+                    x[i * line + j * place] -= sum / (double)open;
+        }
+    }
+}
+
 static const pt_solver PT_NAME(assignment) = {
     .name = "assignment",
     .prepare = PT_NAME(assignment_prepare),
     .check = PT_NAME(assignment_check),
     .work_size = PT_NAME(assignment_work_size),
     .solve = PT_NAME(assignment_solve),
+    .project = PT_NAME(assignment_project),
 };
