@@ -20,7 +20,9 @@ myst_heading_anchors = 3
 
 
 def _rst(name):
-    return f"```{{eval-rst}}\n.. autoclass:: perturbed.{name}\n   :members:\n```\n"
+    if isinstance(getattr(perturbed.solvers, name), type):
+        return f"```{{eval-rst}}\n.. autoclass:: perturbed.{name}\n   :members:\n```\n"
+    return f"```{{eval-rst}}\n.. autofunction:: perturbed.{name}\n```\n"
 
 
 # A new solver stands in the reference as soon as it stands in perturbed/solvers/__init__.py.

@@ -51,7 +51,7 @@ class SpanningForest(Solver):
     in this order.
 
     Noise is one draw for each undirected edge, and the objective counts each edge once: <y, theta> / 2 in terms of the
-    matrix. |theta - theta^T| up to 1e-5 (float64: 1e-12) of the largest entry is rounding and is averaged away.
+    matrix. ``|theta - theta^T|`` up to 1e-5 (float64: 1e-12) of the largest entry is rounding and is averaged away.
     Gradients are those of the full matrix: an edge's derivative is shared half and half by its two entries, a cotangent
     g enters as g_ij + g_ji, and ``value_and_grad`` and the losses give y_eps / 2 and (y_eps - y) / 2. A noise's `scale`
     is symmetric, too; your own noise is asked for (M, n (n - 1) / 2), one draw for each pair.
