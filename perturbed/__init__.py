@@ -24,6 +24,7 @@ from ._config import (
 )
 from ._version import __version__
 from .estimators import Estimate
+from .frank_wolfe import frank_wolfe
 from .layers import Perturbed
 from .losses import FenchelYoungLoss, PartialFenchelYoungLoss
 from .noise import Gumbel, Laplace, Logistic, Multiplicative, Noise, Normal, StudentT, SumOfGamma
@@ -73,6 +74,7 @@ __all__ = [
     "Viterbi",
     "__version__",
     "constraints_from_labels",
+    "frank_wolfe",
     "get_config",
     "get_memory_limit",
     "get_num_threads",
