@@ -209,6 +209,11 @@ typedef struct {
     pt_status (*thresholds)(const pt_problem *p, const pt_group *group, const int32_t *code,
                             const void *g, void *tau, void *change, void *work, pt_error *err);
     size_t (*thresholds_size)(const pt_problem *p);
+    /* temperature log sum over all solutions of exp(objective / temperature) of one item, a group of one draw, and its
+     * gradient. NULL: not there.   value [out] 1;   grad [out] n real, or NULL;   work [tmp] soft_size(p) bytes */
+    pt_status (*soft)(const pt_problem *p, const pt_group *group, double temperature, double *value,
+                      void *grad, void *work, pt_error *err);
+    size_t (*soft_size)(const pt_problem *p);
 } pt_solver;
 
 /* ---- job -------------------------------------------------------------------------------------------------------- */
@@ -335,6 +340,10 @@ pt_status pt_directional(pt_job *job, const void *t, int symmetric, void *out, v
 pt_status pt_rao_blackwell(pt_job *job, const void *g, void *out, void *out_error, pt_error *err);
 /* 1 if pt_rao_blackwell covers this job's solver and noise. */
 int pt_has_rao_blackwell(const pt_job *job);
+
+/* temperature log sum over all solutions of exp(objective / temperature), without noise.
+ *   value [out] n_rows;   grad [out] n_rows x n real, or NULL */
+pt_status pt_soft_value(pt_job *job, double temperature, double *value, void *grad, pt_error *err);
 
 /* Closed forms of a perturbed argmax: softmax for Gumbel noise of one width, quadrature for normal noise.
  *   y, value   [out]  n_rows x n real; n_rows; either may be NULL

@@ -545,3 +545,72 @@ def test_bad_solutions_of_decoders():
         edges.pairs(np.zeros((2, 2, 3)))
     assert fixed.pairs(np.zeros((2, 2))).shape == (0, 2)
     assert edges.cigar(np.zeros((3, 2, 2, 9))) == ["", "", ""]
+
+
+# ---- the soft counterpart ----
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", SOLVERS)
+def test_soft_value_sums_over_all_alignments(name, dtype):
+    solver, rng = SOLVERS[name], np.random.default_rng(7)
+    rtol = 1e-12 if dtype == np.float64 else 1e-6
+    for shape in SHAPES:
+        theta = rng.normal(size=integers(rng, shape, solver).shape).astype(dtype)
+        if min(shape) > 2:
+            theta[1, 1] = -np.inf
+        _, used, fixed = table(solver, *shape)
+        closed = np.isneginf(theta.ravel())
+        score = used @ np.where(closed, 0, theta.ravel()) + fixed
+        score[(used[:, closed] > 0).any(1)] = -np.inf
+        for temperature in (1, 0.3, 5.0):
+            weights = np.exp((score - score.max()) / temperature)
+            want = temperature * np.log(weights.sum()) + score.max()
+            grad = (weights / weights.sum()) @ used
+            value, slope = solver.soft_value_and_grad(theta, temperature)
+            assert value.dtype == slope.dtype == dtype
+            np.testing.assert_allclose(value, want, rtol=rtol, atol=rtol)
+            np.testing.assert_allclose(slope.ravel(), grad, rtol=rtol, atol=rtol)
+            same(solver.soft_value(theta, temperature=temperature), value)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_soft_value_of_longer_ones(name):
+    """Finite differences; lengths; the limit T -> 0."""
+    solver, rng = SOLVERS[name], np.random.default_rng(8)
+    theta = rng.normal(size=(3, *integers(rng, (9, 11), solver).shape))
+    lengths = [[9, 11], [4, 6], [0, 3]]
+    value, grad = solver.soft_value_and_grad(theta, 0.7, lengths=lengths)
+    step = rng.normal(size=theta.shape)
+    ahead, behind = (solver.soft_value(theta + h * step, 0.7, lengths=lengths) for h in (1e-5, -1e-5))
+    axes = tuple(range(1, theta.ndim))
+    np.testing.assert_allclose((ahead - behind) / 2e-5, (grad * step).sum(axes), rtol=1e-7, atol=1e-7)
+    assert (grad[1, 4:] == 0).all()
+    assert (grad[2] == 0).all()
+    same(value[1], solver.soft_value(theta[1, :4, :6], 0.7))
+    hard = solver.value(theta, lengths=lengths)
+    assert (value >= hard).all()
+    cold, y = solver.soft_value_and_grad(theta, 1e-4, lengths=lengths)
+    np.testing.assert_allclose(cold, hard, atol=1e-3)
+    np.testing.assert_allclose(y, solver(theta, lengths=lengths), atol=1e-6)
+    with pt.threads(1):
+        same(solver.soft_value_and_grad(theta, 0.7, lengths=lengths)[1], grad)
+
+
+def test_bad_temperatures():
+    solver = pt.Alignment("local", gap_open=1.0)
+    for temperature, error, words in (
+        (0, ValueError, "temperature must be positive and finite, got 0"),
+        (-1.5, ValueError, "temperature must be positive and finite, got -1.5"),
+        (np.nan, ValueError, "temperature must be positive and finite, got nan"),
+        ("1", TypeError, "temperature must be a real number, got '1'"),
+        ([1.0], TypeError, "temperature must be a real number"),
+    ):
+        with pytest.raises(error, match=words):
+            solver.soft_value(np.zeros((2, 2)), temperature)
+    with pytest.raises(ValueError, match=r"^theta\[1\]: no alignment of"):
+        pt.Alignment("global").soft_value(np.stack([np.zeros((2, 2, 3)), np.full((2, 2, 3), -np.inf)]))
+    with pytest.raises(ValueError, match=r"theta must not contain NaN, got NaN at theta\[0, 1\]"):
+        solver.soft_value(np.array([[0, np.nan]]))
+    with pytest.raises(ValueError, match=r"^theta: the score of the alignment overflows"):
+        solver.soft_value(np.full((3, 3), 1e308))

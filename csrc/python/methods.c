@@ -246,6 +246,31 @@ static PyObject *run_objective(PyObject *self, PyObject *y) {
     return run_one((Run *)self, OBJECTIVE, y, item_size((Run *)self));
 }
 
+/* soft(temperature, grad) -> (value, grad) */
+static PyObject *run_soft(PyObject *object, PyObject *args) {
+    Run *self = (Run *)object;
+    double temperature;
+    int want_grad;
+    PyObject *out[2] = { NULL };
+    pt_error err = { PT_OK, -1, "" };
+    pt_status status;
+    pt_job job;
+    callbacks context;
+    if (!PyArg_ParseTuple(args, "dp", &temperature, &want_grad))
+        return NULL;
+    if (!(out[0] = new_rows(self, -1, NPY_DOUBLE)) ||
+        (want_grad && !(out[1] = new_like_theta(self))))
+        goto done;
+    PT_CALL(pt_soft_value(&job, temperature, data_or_null(out[0]), data_or_null(out[1]), &err));
+    if (status == PT_OK)
+        return pack(out, 2);
+    raise_status(status, &err);
+done:
+    Py_XDECREF(out[0]);
+    Py_XDECREF(out[1]);
+    return NULL;
+}
+
 /* (row0, n_rows, first, count) */
 static PyObject *run_draws(Run *self, PyObject *args, int perturbed) {
     long long row0, n_rows, first, count;
@@ -343,6 +368,7 @@ PyMethodDef run_methods[] = {
     { "perturb", run_perturb, METH_VARARGS, "Noisy items of (row0, n_rows, first, count)." },
     { "rao_blackwell", run_rao_blackwell, METH_VARARGS,
       "Rao-Blackwell estimate of J^T g, or of y without g, and its standard error." },
+    { "soft", run_soft, METH_VARARGS, "Log-sum-exp over all solutions and its gradient." },
     { "directional", run_directional, METH_VARARGS,
       "Directional estimate of J t and its standard error." },
     { "exact", run_exact, METH_VARARGS, "Closed form: (y, value, J g, J)." },

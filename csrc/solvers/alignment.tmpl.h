@@ -356,6 +356,8 @@ static double PT_NAME(alignment_fixed_part)(const pt_problem *p, int64_t row, co
     return PT_NAME(alignment_chain_end)(&c, &chain);
 }
 
+#include "alignment_soft.tmpl.h"
+
 static const pt_solver PT_NAME(alignment) = {
     .name = "alignment",
     .prepare = PT_NAME(alignment_prepare),
@@ -363,4 +365,6 @@ static const pt_solver PT_NAME(alignment) = {
     .work_size = PT_NAME(alignment_work_size),
     .solve = PT_NAME(alignment_solve),
     .fixed = PT_NAME(alignment_fixed_part),
+    .soft = PT_NAME(alignment_soft),
+    .soft_size = PT_NAME(alignment_soft_size),
 };

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_array, as_bool, as_theta, broadcast, one_of, real_dtype
-from .._run import Problem
+from .._run import PLAIN, Problem, start
 from ._alignment import cigar_of, match_channels, pairs_of
 from ._base import Solver, decode, per_row_ints
 
@@ -160,6 +160,66 @@ class Alignment(Solver):
         if instance:
             return self._problem(theta, instance)
         return self._lay_out(as_theta(theta, self._item_ndim, private=False), instance)  # it is only read
+
+    def soft_value(self, theta: ArrayLike, temperature: float = 1.0, **instance: Any) -> Real:
+        """Log-sum-exp over all alignments, T log sum_y exp(objective(y) / T), the empty one included where it is one.
+
+        The soft counterpart of `value`, which it tends to as T -> 0, over exactly the same alignments: what smooths by
+        a temperature instead of noise. No noise, no draws.
+
+        Parameters
+        ----------
+        theta : array_like, shape (*batch, *item)
+            Scores.
+        temperature : float, default 1
+            T > 0, in the unit of theta.
+        **instance
+            Instance arguments of this solver.
+
+        Returns
+        -------
+        ndarray, shape (*batch,)
+            In the unit of theta.
+
+        Raises
+        ------
+        ValueError
+            Where the temperature is not positive, or as for a call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import perturbed as pt
+        >>> pt.Alignment("local", gap_open=1.).soft_value(np.zeros((1, 1)))  # matched or not: log 2
+        array(0.69314718)
+        """
+        return self._soft(theta, temperature, instance, False)[0]
+
+    def soft_value_and_grad(self, theta: ArrayLike, temperature: float = 1.0, **instance: Any) -> tuple[Real, Real]:
+        """`soft_value` and its gradient: the chance of each entry under p(y) ~ exp(objective(y) / T).
+
+        Parameters and errors as for `soft_value`.
+
+        Returns
+        -------
+        value : ndarray, shape (*batch,)
+            In the unit of theta.
+        grad : ndarray, like theta
+            How often each entry is used on average; without unit.
+        """
+        value, grad = self._soft(theta, temperature, instance, True)
+        assert grad is not None
+        return value, grad
+
+    def _soft(
+        self, theta: ArrayLike, temperature: float, instance: dict[str, Any], want_grad: bool
+    ) -> tuple[Real, Real | None]:
+        array = as_array("temperature", temperature)
+        if array.ndim or array.dtype.kind not in "fiu":
+            raise TypeError(f"temperature must be a real number, got {temperature!r}")
+        problem = self._passing(theta, instance)
+        value, grad = start(problem, PLAIN).soft(float(array), want_grad)
+        return problem.per_row(value), grad
 
     def pairs(self, y: ArrayLike) -> Any:
         """Matched rows and columns, in order.
