@@ -81,6 +81,8 @@ static int PT_NAME(math)(const char *name, int64_t count, const void *from, void
             out[i] = pt_log_ndtr(x[i]);
         else if (strcmp(name, "mills") == 0)
             out[i] = pt_mills(x[i]);
+        else if (strcmp(name, "ndtri") == 0)
+            out[i] = pt_ndtri(x[i]);
         else if (strcmp(name, "lgamma_unit") == 0)
             out[i] = pt_lgamma_unit(x[i]);
 #endif

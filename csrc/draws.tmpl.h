@@ -48,8 +48,12 @@ static inline PT_NAME(draw_address) PT_NAME(address)(const pt_job *job, int64_t 
 }
 
 static inline PT_NAME(noise_source) PT_NAME(source)(const pt_job *job) {
-    return (PT_NAME(noise_source)){ &job->noise, job->key,
-                                    job->sampler == PT_ANTITHETIC || job->direction };
+    return (PT_NAME(noise_source)){ &job->noise,
+                                    job->key,
+                                    job->sampler == PT_ANTITHETIC || job->direction,
+                                    job->sampler,
+                                    (uint32_t)job->n_samples,
+                                    job->strata_key };
 }
 
 /* What overflows becomes the largest real: an infinity would leave the entry out. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STRATA_DOMAIN 0x73747261u /* of the key of lhs and sobol */
+
 /* Elementary steps below which a second thread costs more than it brings. */
 #define SERIAL_COST 40000.0
 #define SOLE_ITEM 512 /* entries from which on one draw may be a task of its own */
@@ -279,6 +281,8 @@ static pt_status fill_sizes(pt_job *job, pt_error *err) {
         return pt_fail(err, PT_E_VALUE, -1,
                        "samples must be even for the antithetic sampler, got %lld",
                        (long long)job->n_samples);
+    if (job->sampler > PT_ANTITHETIC && job->noise.kind > PT_LOGISTIC)
+        return pt_fail(err, PT_E_VALUE, -1, "sampler needs noise with a quantile");
     return PT_OK;
 }
 
@@ -366,6 +370,7 @@ static pt_status check_contents(pt_job *job, pt_error *err) {
 }
 
 pt_status pt_prepare(pt_job *job, pt_error *err) {
+    job->strata_key = pt_key(job->key, 0, STRATA_DOMAIN);
     job->codes = NULL;
     job->y_mean = NULL;
     job->y_is_callers = 0;

@@ -16,6 +16,9 @@ typedef struct {
     const pt_noise *noise;
     uint64_t key;
     int antithetic;
+    pt_sampler sampler; /* PT_LHS, PT_SOBOL: draws by strata */
+    uint32_t count;     /* draws in all */
+    uint64_t strata_key;
 } PT_NAME(noise_source);
 
 /* Real z[r][l]: coordinate r of block l. */
@@ -203,12 +206,18 @@ static void PT_NAME(noise_transform)(const PT_NAME(noise_source) * source, const
                 out->z[r][l] += (PT_REAL)source->noise->shift;
 }
 
+#include "strata.tmpl.h"
+
 /* Noise of the first n_blocks blocks of a chunk. */
 static void PT_NAME(noise_make)(const PT_NAME(noise_source) * source, const pt_counters *counters,
                                 const uint32_t *flip, int n_blocks, int score,
                                 PT_NAME(noise_chunk) * out) {
     if (source->noise->kind == PT_SUM_OF_GAMMA) {
         PT_NAME(gamma_chunk)(counters, source, n_blocks, out);
+        return;
+    }
+    if (source->sampler == PT_LHS || source->sampler == PT_SOBOL) {
+        PT_NAME(strata_chunk)(source, counters, n_blocks, score, out);
         return;
     }
     pt_words words;

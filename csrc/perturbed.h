@@ -91,10 +91,13 @@ typedef struct {
     void *ctx;
 } pt_noise;
 
+/* How the draws of a row depend on each other. */
 typedef enum {
     PT_IID = 0,
-    PT_ANTITHETIC
-} pt_sampler; /* antithetic: draws 2p, 2p+1 are mirrored; n_samples even */
+    PT_ANTITHETIC, /* draws 2p, 2p+1 are mirrored; n_samples even */
+    PT_LHS,        /* each coordinate has one draw in each of n_samples shares of equal chance */
+    PT_SOBOL /* a scrambled Sobol sequence. Both: not for Student t, sums of gammas, the user's own */
+} pt_sampler;
 
 /* What is subtracted from y in the score estimator, for draw m (MATH.md, section 3). */
 typedef enum { PT_NO_BASELINE = 0, PT_LOO, PT_SOLUTION, PT_HYBRID } pt_baseline;
@@ -247,6 +250,7 @@ typedef struct {
 
     /* filled by pt_prepare */
     int64_t n_rows, n;
+    uint64_t strata_key; /* of PT_LHS and PT_SOBOL */
     pt_problem problem;
     const void *kernels; /* of this element type */
     const pt_solver *solve;

@@ -7,6 +7,8 @@
 #ifndef PT_RNG_H
 #define PT_RNG_H
 
+#include "sobol_directions.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -134,14 +136,46 @@ static inline uint32_t pt_stratum(uint32_t m, uint32_t count, const uint32_t key
     mask = bits == 32 ? 0xFFFFFFFFu : (1u << bits) - 1;
     const int half = (bits + 1) / 2;
     do
-        for (int round = 0; round < 4; round++) {
-            m = (m + (key[round] >> 3)) & mask;
-            m = m * (key[(round + 1) & 3] * 2 + 0x9E3779B9u) & mask;
+        for (int round = 0; round < 6; round++) { /* each with other bits of the key */
+            const uint32_t own = key[round & 3] >> (round < 4 ? 0 : 16);
+            m = (m + own) & mask;
+            m = m * (own >> 7 | 1u) & mask;
             m ^= m >> half;
         }
     while (m >= count);
     const uint32_t turned = (uint32_t)((uint64_t)key[3] * count >> 32);
     return m >= count - turned ? m - (count - turned) : m + turned;
+}
+
+static inline uint32_t pt_reversed(uint32_t x) {
+    x = (x & 0x55555555u) << 1 | (x >> 1 & 0x55555555u);
+    x = (x & 0x33333333u) << 2 | (x >> 2 & 0x33333333u);
+    x = (x & 0x0F0F0F0Fu) << 4 | (x >> 4 & 0x0F0F0F0Fu);
+    x = (x & 0x00FF00FFu) << 8 | (x >> 8 & 0x00FF00FFu);
+    return x << 16 | x >> 16;
+}
+
+/* Owen scrambling by a hash in which a bit depends on the higher ones only: Laine & Karras 2011, constants of Burley
+ * 2020 ("Practical hash-based Owen scrambling"). */
+static inline uint32_t pt_owen_scramble(uint32_t x, uint32_t seed) {
+    x = pt_reversed(x);
+    x ^= x * 0x3D20ADEAu;
+    x += seed;
+    x *= seed >> 16 | 1u;
+    x ^= x * 0x05526C56u;
+    x ^= x * 0x53A22864u;
+    return pt_reversed(x);
+}
+
+/* Point m of the Sobol sequence in coordinate j; the order of the points is shuffled, too, alike for the coordinates of
+ * a group. */
+static inline uint32_t pt_sobol_point(uint32_t m, uint32_t j, uint32_t seed, uint32_t order) {
+    const uint32_t *v = pt_sobol_directions[j % PT_SOBOL_DIMENSIONS];
+    uint32_t x = 0;
+    m = pt_owen_scramble(m, order);
+    for (int k = 0; m; k++, m >>= 1)
+        x ^= m & 1 ? v[k] : 0;
+    return pt_owen_scramble(x, seed);
 }
 
 #endif

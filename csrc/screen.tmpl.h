@@ -39,9 +39,9 @@ static inline int64_t PT_NAME(fewest_screened)(const pt_job *job) {
 
 static int PT_NAME(screens)(const pt_job *job, const pt_wave *wave) {
     return job->problem.top > 0 && job->problem.lanes == 1 && !wave->plain && !wave->target &&
-           !job->direction && !wave->clipped && !job->noise.multiplicative &&
-           job->noise.kind <= PT_LOGISTIC && job->n >= 4 * job->problem.top &&
-           wave->n_m >= PT_NAME(fewest_screened)(job);
+           !job->direction && job->sampler <= PT_ANTITHETIC && !wave->clipped &&
+           !job->noise.multiplicative && job->noise.kind <= PT_LOGISTIC &&
+           job->n >= 4 * job->problem.top && wave->n_m >= PT_NAME(fewest_screened)(job);
 }
 
 /* Largest 2^32 u for which a noise made of u may exceed t, with room for rounding: exp(-t^2 / 2) for a normal pair's

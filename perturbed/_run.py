@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _config, _core
 from ._checks import Real, as_like
 
-SAMPLERS = {"iid": 0, "antithetic": 1}
+SAMPLERS = {"iid": 0, "antithetic": 1, "lhs": 2, "sobol": 3}
 BASELINES = {None: 0, "loo": 1, "solution": 2, "hybrid": 3}
 
 

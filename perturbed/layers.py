@@ -42,11 +42,14 @@ class Perturbed:
         How derivatives are estimated; "auto" takes the best that solver and noise allow. "score" exists for all;
         "rao_blackwell" integrates each coordinate's own noise out; "directional" (normal noise) makes two solves a
         draw in the pullback, and has a VJP for linear oracles only.
-    sampler : {"auto", "iid", "antithetic"}, default "auto"
-        How draws depend on each other; antithetic draws come in mirrored pairs (M even). "auto" is "iid".
+    sampler : {"auto", "iid", "antithetic", "lhs", "sobol"}, default "auto"
+        How draws depend on each other. Antithetic draws come in mirrored pairs (M even); "lhs" (Latin hypercube) has
+        one draw in each of M equally likely shares of every coordinate, "sobol" is a scrambled Sobol sequence, best for
+        M a power of two: their standard errors are those of independent draws, an upper bound. "auto" is "iid".
     baseline : {"auto", "loo", "solution", "hybrid"} or None, default "auto"
         What the score estimator subtracts from y*, with no bias: nothing; the mean of the other draws; y*(theta), one
-        more solve; y*(theta) and the other draws averaged together. "auto" is "hybrid".
+        more solve; y*(theta) and the other draws averaged together. "auto" is "hybrid", with
+        lhs and sobol (where it would be biased) "solution".
     seed : int, SeedSequence, Generator or None
         With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate).
         Without one the operating system gives one for each call. Copies and pickles keep the number.
@@ -82,7 +85,7 @@ class Perturbed:
         epsilon: ArrayLike = 1.0,
         samples: int = 100,
         estimator: Literal["auto", "exact", "rao_blackwell", "directional", "score"] = "auto",
-        sampler: Literal["auto", "iid", "antithetic"] = "auto",
+        sampler: Literal["auto", "iid", "antithetic", "lhs", "sobol"] = "auto",
         baseline: Literal["auto", "loo", "solution", "hybrid"] | None = "auto",
         seed: Seed = None,
     ) -> None:
@@ -121,12 +124,20 @@ class Perturbed:
                 raise ValueError(f"sampler must be 'iid' for {self._noise!r}, got 'antithetic'")
             if self._samples % 2:
                 raise ValueError(f"samples must be even for the antithetic sampler, got {self._samples}")
+        if sampler in ("lhs", "sobol") and not self._noise._has_quantile:
+            raise ValueError(f"sampler {sampler!r} needs noise with a quantile, and {self._noise!r} has none")
         return SAMPLERS["iid" if sampler == "auto" else sampler]
 
     def _pick_baseline(self, baseline: str | None) -> int:
         one_of("baseline", baseline, ("auto", *BASELINES))
+        dependent = self._sampler in (SAMPLERS["lhs"], SAMPLERS["sobol"])
         if baseline == "auto":
-            baseline = self._solver._default_baseline
+            baseline = "solution" if dependent else self._solver._default_baseline
+        if dependent and baseline in ("loo", "hybrid"):
+            raise ValueError(
+                f"baseline {baseline!r} is biased with sampler 'lhs' or 'sobol', whose draws depend on each other: use "
+                "'solution' or None"
+            )
         needed = 4 if self._sampler == SAMPLERS["antithetic"] else 2
         if baseline == "loo" and self._samples < needed:
             raise ValueError(f"samples must be at least {needed} for baseline 'loo', got {self._samples}")

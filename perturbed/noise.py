@@ -49,6 +49,7 @@ class NoiseBase(Frozen):
     _has_variance: ClassVar[bool] = True
     _additive: ClassVar[bool] = True
     _mirrors: ClassVar[bool] = True  # has antithetic draws
+    _has_quantile: ClassVar[bool] = True  # has draws by strata
     _shift: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
@@ -180,6 +181,7 @@ class StudentT(NoiseBase):
 
     _kind: ClassVar[int] = _STUDENT_T
     _name: ClassVar[str] = "student_t"
+    _has_quantile: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,6 +224,7 @@ class SumOfGamma(NoiseBase):
     _name: ClassVar[str] = "sum_of_gamma"
     _has_score: ClassVar[bool] = False
     _mirrors: ClassVar[bool] = False
+    _has_quantile: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -313,6 +316,7 @@ class Noise(NoiseBase):
     _kind: ClassVar[int] = _USER
     _name: ClassVar[str] = "user"
     _mirrors: ClassVar[bool] = False
+    _has_quantile: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -189,7 +189,7 @@ CASES = [
     (lambda x: layer(samples=x), 2**32, V, r"samples must be between 1 and"),
     (lambda x: layer(samples=x), 10.0, T, r"samples must be an integer, got float"),
     (lambda x: layer(samples=x), True, T, r"samples must be an integer, got bool"),
-    (lambda x: layer(estimator=x), "reinforce", V, r"estimator must be one of 'auto', 'exact', .*'score' .*got 'reinforce'"),
+    (lambda x: layer(estimator=x), "reinforce", V, r"estimator must be one of 'auto', 'exact', .*'score'.*got 'reinforce'"),
     (lambda x: layer(pt.Ranking(), estimator=x), "exact", V, r"estimator must be one of 'auto', .*'score'.* for Ranking\(\)"),
     (lambda x: layer(noise="laplace", estimator=x), "exact", V, r"one of 'auto', .*'score'.* for Argmax\(\) and Laplace\("),
     (lambda x: layer(noise=pt.Gumbel(scale=[1.0, 2.0]), estimator=x), "exact", V, r"one of 'auto', 'rao_blackwell', .*'score'"),
