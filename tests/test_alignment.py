@@ -614,3 +614,97 @@ def test_bad_temperatures():
         solver.soft_value(np.array([[0, np.nan]]))
     with pytest.raises(ValueError, match=r"^theta: the score of the alignment overflows"):
         solver.soft_value(np.full((3, 3), 1e308))
+
+
+# ---- real proteins against biotite and parasail ----
+
+# human hemoglobin, alpha and beta
+ALPHA = (
+    "VLSPADKTNVKAAWGKVGAHAGEYGAEALERMFLSFPTTKTYFPHFDLSHGSAQVKGHGKKVADALTNAV"
+    "AHVDDMPNALSALSDLHAHKLRVDPVNFKLLSHCLLVTLAAHLPAEFTPAVHASLDKFLASVSTVLTSKYR"
+)
+BETA = (
+    "VHLTPEEKSAVTALWGKVNVDEVGGEALGRLLVVYPWTQRFFESFGDLSTPDAVMGNPKVKAHGKKVLGAFSDGLAHL"
+    "DNLKGTFATLSELHCDKLHVDPENFRLLGNVLVCVLAHHFGKEFTPPVQAAYQKVVAGVANALAHKYH"
+)
+PROTEINS = [(ALPHA, BETA), (ALPHA, BETA[30:70]), (BETA[:25], ALPHA[100:]), (ALPHA[20:60], ALPHA), (BETA, BETA)]
+
+
+@pytest.fixture(scope="module")
+def blosum():
+    align = pytest.importorskip("biotite.sequence.align", reason="biotite is an extra of the tests")
+    return align.SubstitutionMatrix.std_protein_matrix()
+
+
+@pytest.mark.parametrize("gaps", [(11, 1), (5, 5), (8, 2)])
+def test_scores_are_biotites(blosum, gaps):
+    import biotite.sequence as sequence
+    import biotite.sequence.align as align
+
+    for a, b in PROTEINS:
+        first, second = sequence.ProteinSequence(a), sequence.ProteinSequence(b)
+        theta = np.array([[blosum.get_score(x, y) for y in b] for x in a], float)
+        for mode, local in (("global", False), ("local", True)):
+            solver = pt.Alignment(mode, gap_open=gaps[0], gap_extend=gaps[1])
+            penalty = -gaps[0] if gaps[0] == gaps[1] else (-gaps[0], -gaps[1])
+            options = {"gap_penalty": penalty, "local": local, "terminal_penalty": True, "max_number": 1}
+            theirs = align.align_optimal(first, second, blosum, **options)[0]
+            assert solver.value(theta) == theirs.score
+            scores = align.score(theirs, blosum, penalty, terminal_penalty=not local)
+            pairs = theirs.trace[(theirs.trace >= 0).all(1)]
+            y = np.zeros_like(theta)
+            y[tuple(pairs.T)] = 1
+            assert solver.objective(theta, y) == scores == theirs.score
+
+
+@pytest.mark.parametrize("gaps", [(11, 1), (5, 5), (8, 2)])
+def test_scores_are_parasails(gaps):
+    parasail = pytest.importorskip("parasail", reason="parasail is an extra of the tests")
+    matrix, order = parasail.blosum62, "ARNDCQEGHILKMFPSTWYVBZX*"
+    for a, b in PROTEINS:
+        theta = matrix.matrix[np.ix_([order.index(x) for x in a], [order.index(y) for y in b])].astype(float)
+        for mode, free, name in (
+            ("global", ENDS, "nw"),
+            ("local", ENDS, "sw"),
+            ("semiglobal", ENDS, "sg"),
+            ("semiglobal", ("query",), "sg_qx"),
+            ("semiglobal", ("target",), "sg_dx"),
+        ):
+            solver = pt.Alignment(mode, gap_open=gaps[0], gap_extend=gaps[1], free_ends=free)
+            theirs = getattr(parasail, name)(a, b, *gaps, matrix).score
+            assert solver.value(theta) == theirs, (name, len(a), len(b))
+
+
+# ---- derivatives against exact ones ----
+
+
+@pytest.mark.parametrize(
+    ("solver", "shape"),
+    [
+        (pt.Alignment("global", gap_open=0.7, gap_extend=0.2), (2, 3)),
+        (pt.Alignment("semiglobal", gap_open=0.3), (3, 2)),
+        (pt.Alignment("local"), (2, 2, 3)),
+        (pt.Alignment("global"), (1, 2, 3)),
+        (pt.Alignment("local", transitions=True), (1, 2, 9)),
+    ],
+)
+def test_vjp_of_every_channel(solver, shape):
+    """J^T g against differences of a mean over the enumeration's maxima, with the same noise on both sides."""
+    rng = np.random.default_rng(9)
+    theta, g = rng.normal(size=shape), rng.normal(size=shape)
+    _, used, fixed = table(solver, *shape[:2])
+    draws, h = 10000, 0.1
+    z = rng.normal(size=(draws, theta.size))
+
+    def mean_dot(x):
+        best = ((x.ravel() + z) @ used.T + fixed).argmax(1)
+        return (used @ g.ravel())[best]
+
+    est = pt.Perturbed(solver, samples=20000, estimator="score", seed=1).estimate(theta)
+    grad, error = est.vjp(g).ravel(), est.vjp_stderr(g).ravel()
+    for j in range(theta.size):
+        step = np.zeros(theta.size)
+        step[j] = h
+        change = (mean_dot(theta.ravel() + step) - mean_dot(theta.ravel() - step)) / (2 * h)
+        z_score = (grad[j] - change.mean()) / np.hypot(error[j], change.std() / np.sqrt(draws))
+        assert abs(z_score) < 5 + 2 * h, j
