@@ -19,6 +19,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under a minute: last direction only, few repeats")
     parser.add_argument("--case", action="append", metavar="NAME", help="only cases whose name has this in it")
     parser.add_argument("--list", action="store_true", help="names of the cases")
+    parser.add_argument("--accuracy", action="store_true", help="error of the estimators instead of times")
     parser.add_argument("--no-peers", action="store_true", help="time perturbed alone")
     parser.add_argument("--threads", type=int, default=min(2, machine.usable_cores()), metavar="N")
     parser.add_argument(
@@ -72,6 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
     from .cases import all_cases
 
     console = Console(width=None if sys.stdout.isatty() else 120)
+    if chosen.accuracy:
+        from . import accuracy
+
+        seeds, draws = (200, 20_000) if chosen.quick else (1500, 1_000_000)
+        accuracy.run(seeds, draws, chosen.case or [], chosen.out, console)
+        return 0
     cases = all_cases(chosen.threads)
     if chosen.list:
         console.print("\n".join(case.name for case in cases), highlight=False)
