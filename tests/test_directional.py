@@ -15,10 +15,22 @@ SOLVERS = {
     "ranking down": (pt.Ranking(descending=True), (5,)),
     "permutation": (pt.Permutation(), (4,)),
     "warping": (pt.DTW(), (3, 4)),
+    "assignment": (pt.Assignment(), (3, 3)),
+    "assignment, tall": (pt.Assignment(), (4, 2)),
     "path": (pt.GridPath(), (3, 4)),
     "oracle": (pt.Oracle(lambda x: (x > 0) * 1.0), (4,)),
 }
-LINEAR = ["argmax", "argmax, long", "top 2", "ranking", "ranking down", "warping", "oracle"]
+LINEAR = [
+    "argmax",
+    "argmax, long",
+    "top 2",
+    "ranking",
+    "ranking down",
+    "warping",
+    "oracle",
+    "assignment",
+    "assignment, tall",
+]
 
 
 def layer_of(solver, **options):
