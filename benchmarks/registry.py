@@ -30,7 +30,8 @@ class Case:
 
     targets: peer group ("best", "library" or a peer's name) -> what the last direction must reach, with AVX-512
     draws: coordinates of noise that the case needs, one 32-bit word each; 0 of a solve without noise
-    stderr: y_stderr of our y, which the peers' y is checked against; without noise what rounding explains
+    stderr: y_stderr of our y, which the peers' y is checked against; without noise what rounding explains;
+        None: peers compute something else
     """
 
     name: str
@@ -38,7 +39,7 @@ class Case:
     targets: dict[str, float]
     draws: int
     ours: Callable[[], dict[str, Run]]
-    stderr: Callable[[], Any]
+    stderr: Callable[[], Any] | None
     peers: tuple[Peer, ...] = field(default=())
 
 

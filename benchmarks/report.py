@@ -128,7 +128,7 @@ def show(results: dict[str, Any], console: Console) -> None:
     machine = results["machine"]
     isa = machine["perturbed"].get("isa")
     console.print(f"{machine['processor']}, {machine['threads']} threads, {isa}, {machine['date']}", highlight=False)
-    console.print(f"float32, estimator='score', iid, {results['clock']} time", highlight=False)
+    console.print(f"float32, estimator='score' (exact cases: 'exact'), iid, {results['clock']} time", highlight=False)
     if results["cases"]:
         console.print(case_table(results))
         if any(len(times) > 1 for case in results["cases"] for times in case["times"].values()):

@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "estimators/gauss_legendre.h"
 #include "kernels.h"
 #include "rng.h"
 
@@ -31,6 +30,8 @@
 
 #include "noise_mean.h"
 #include "sum_of_gamma.h"
+
+#include "estimators/places.h"
 
 #include "real_f32.h"
 #include "core_type.tmpl.h"

@@ -7,6 +7,14 @@
 
 #include "codes.tmpl.h"
 
+#include "estimators/exact.tmpl.h"
+
+#include "estimators/exact_argmax.tmpl.h"
+
+#include "estimators/exact_ranking.tmpl.h"
+
+#include "estimators/exact_places.tmpl.h"
+
 #include "solvers/registry.tmpl.h"
 
 #include "draws.tmpl.h"
@@ -20,8 +28,6 @@
 #include "estimators/rao_places.tmpl.h"
 
 #include "estimators/rao_blackwell.tmpl.h"
-
-#include "estimators/exact.tmpl.h"
 
 static int64_t PT_NAME(find_bad)(const pt_problem *p, int64_t row, const void *item, char *what) {
     const PT_REAL *theta = item;
@@ -115,6 +121,5 @@ static const pt_kernels PT_NAME(kernels) = {
     .code_expand = PT_NAME(code_expand),
     .objective = PT_NAME(objective),
     .score_widths = PT_NAME(score_widths),
-    .exact = PT_NAME(exact),
     .math = PT_NAME(math),
 };

@@ -79,7 +79,13 @@ def lgamma_tail(v):
     return mp.loggamma(1 + x) / (x * (x - 1))
 
 
+def scaled_tail(a):
+    """exp(a^2/2) erfc(a/sqrt 2) / 2."""
+    return mp.exp(a * a / 2) * mp.erfc(a / mp.sqrt(2)) / 2
+
+
 K = mpf(5)
+H = mpf("2.8")
 Z_LOG = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mpf("1.0001")
 R_EXP = mp.log(2) / 2 * mpf("1.0001")
 
@@ -105,6 +111,13 @@ def polynomials(dtype):
         "sin_tail": (sin_tail, lambda z: z * mp.sqrt(z), 0, mpf(1) / 4, pick(3, 6)),
         "cos_tail": (cos_tail, lambda z: z, 0, mpf(1) / 4, pick(4, 7)),
         "erfc_tail": (scaled_erfc, lambda v: 1 / scaled_erfc(v), -1, 1, pick(0, 24)),
+        "pair_tail": (
+            lambda v: scaled_tail(H * (1 + v)),
+            lambda v: mp.exp(-((H * (1 + v)) ** 2) / 2),
+            -1,
+            1,
+            pick(11, 0),
+        ),
         "lgamma_tail": (lgamma_tail, lambda v: 1, mpf(-1) / 2, mpf(1) / 2, pick(0, 20)),
     }
 

@@ -108,11 +108,6 @@ typedef struct {
      * without a gradient; coordinates c0 .. c1 - 1.   out [out] c1 - c0 doubles */
     void (*score_widths)(const pt_job *job, int64_t row, int64_t c0, int64_t c1, double *out);
 
-    /* Closed forms of one row of a perturbed argmax. y, product: n real; value: 1; jac: n x n real; each may be NULL.
-     * Asks stop between nodes. */
-    pt_status (*exact)(const pt_job *job, int64_t row, void *y, double *value, const void *g,
-                       void *product, void *jac, void *work, pt_poll_fn stop, void *stop_ctx);
-
     int (*math)(const char *name, int64_t count, const void *x, void *out);
 } pt_kernels;
 

@@ -176,6 +176,8 @@ typedef struct {
     void *stop_ctx;
 } pt_group;
 
+struct pt_exact_form; /* below: it sees the job */
+
 /* A solver, for one element type. No function allocates, keeps a pointer or touches a global. */
 typedef struct {
     const char *name;
@@ -217,6 +219,8 @@ typedef struct {
     pt_status (*soft)(const pt_problem *p, const pt_group *group, double temperature, double *value,
                       void *grad, void *work, pt_error *err);
     size_t (*soft_size)(const pt_problem *p);
+    /* Expectations without draws. NULL: none. */
+    const struct pt_exact_form *exact;
 } pt_solver;
 
 /* ---- job -------------------------------------------------------------------------------------------------------- */
@@ -349,14 +353,46 @@ int pt_has_rao_blackwell(const pt_job *job);
  *   value [out] n_rows;   grad [out] n_rows x n real, or NULL */
 pt_status pt_soft_value(pt_job *job, double temperature, double *value, void *grad, pt_error *err);
 
-/* Closed forms of a perturbed argmax: softmax for Gumbel noise of one width, quadrature for normal noise.
- *   y, value   [out]  n_rows x n real; n_rows; either may be NULL
- *   g, product [in, out]  n_rows x n real: product = J g (J is symmetric); both NULL: not wanted
- *   jac        [out]  n_rows x n x n real or NULL */
-pt_status pt_exact(pt_job *job, void *y, double *value, const void *g, void *product, void *jac,
-                   pt_error *err);
-/* 1 if pt_exact covers this job's solver and noise. */
+/* ---- exact forms: expectations without draws -------------------------------------------------------------------- */
+
+/* What is wanted of an exact form; NULL: not. In a call n_rows of each; for a solver's form those of one row. At most one
+ * of g and t is given. */
+typedef struct {
+    void *y;       /* [out] y_size real: y_eps */
+    double *value; /* [out] F_eps; linear solvers */
+    const void *g; /* [in]  y_size real */
+    void *vjp;     /* [out] n real: J^T g */
+    const void *t; /* [in]  n real */
+    void *jvp;     /* [out] y_size real: J t */
+    void *jac;     /* [out] y_size x n real: J */
+} pt_exact_io;
+
+/* A solver's exact forms, for one element type. No function allocates or keeps a pointer. */
+typedef struct pt_exact_form {
+    unsigned noises;    /* 1u << pt_noise_kind for each additive noise it knows */
+    unsigned one_width; /* those of them for which all entries must have one width */
+    double
+        widest_ratio; /* of the widest width to the narrowest, at most; all widths are positive */
+    /* Items of this kind: 0 no, 1 yes, 2 yes and to be preferred to draws. NULL: 2. */
+    int (*covers)(const pt_job *job);
+    /* Tasks that a row is cut into, >= 1: a function of the job's sizes alone. Each fills entries of its own; the value and
+     * the Jacobian are filled by part 0. */
+    int64_t (*parts)(const pt_job *job);
+    /* Bytes of scratch for what is wanted. */
+    size_t (*work_size)(const pt_job *job, const pt_exact_io *wanted);
+    /* One part of a row. -inf leaves an entry out. Returns PT_OK or PT_E_STOPPED. */
+    pt_status (*row)(const pt_job *job, int64_t row, int64_t part, const pt_exact_io *io,
+                     void *work, pt_poll_fn stop, void *stop_ctx);
+} pt_exact_form;
+
+/* Exact forms of all rows.   io [in, out] arrays of n_rows each; PT_E_VALUE where the job has none */
+pt_status pt_exact(pt_job *job, const pt_exact_io *io, pt_error *err);
+
+/* Is there an exact form for this solver, noise and size? 0 no, 1 yes, 2 yes and to be preferred to draws. */
 int pt_has_exact(const pt_job *job);
+
+/* The form of a solver by its name; NULL: none, or no such solver. */
+const pt_exact_form *pt_find_exact(const char *solver);
 
 /* ---- configuration ----------------------------------------------------------------------------------------------- */
 

@@ -1,4 +1,4 @@
-/* solutions: the public calls that need no estimator: draws, objectives, closed forms, keys. */
+/* solutions: the public calls that need no estimator: draws, objectives, keys. */
 #include "engine.h"
 #include "real.h"
 #include "rng.h"
@@ -217,66 +217,6 @@ pt_status pt_project(pt_job *job, const void *x, void *out, pt_error *err) {
     pt_fp_leave(mode);
     free(own);
     return PT_OK;
-}
-
-/* ---- closed forms ---- */
-
-int pt_has_exact(const pt_job *job) {
-    const pt_noise *noise = &job->noise;
-    if (noise->multiplicative || job->problem.top != 1 || job->problem.code_step != 0)
-        return 0;
-    for (int64_t j = 0; noise->scale && j < job->n; j++)
-        if (noise->kind == PT_GUMBEL ? noise->scale[j] != noise->scale[0] || noise->scale[j] == 0
-                                     : noise->scale[j] == 0)
-            return 0;
-    return noise->kind == PT_NORMAL || noise->kind == PT_GUMBEL;
-}
-
-typedef struct {
-    pt_call *call;
-    void *y, *product, *jac;
-    double *value;
-    const void *g;
-    char *work;
-    size_t work_stride;
-} closed;
-
-static pt_status closed_row(void *ctx, int64_t row, int worker, pt_poll_fn stop, void *stop_ctx) {
-    const closed *c = ctx;
-    const pt_job *job = c->call->job;
-    const int64_t n = job->n;
-    return c->call->kernels->exact(job, row, c->y ? real_place(job, c->y, row * n) : NULL,
-                                   c->value ? c->value + row : NULL,
-                                   c->g ? real_place(job, (void *)(uintptr_t)c->g, row * n) : NULL,
-                                   c->product ? real_place(job, c->product, row * n) : NULL,
-                                   c->jac ? real_place(job, c->jac, row * n * n) : NULL,
-                                   c->work + (size_t)worker * c->work_stride, stop, stop_ctx);
-}
-
-pt_status pt_exact(pt_job *job, void *y, double *value, const void *g, void *product, void *jac,
-                   pt_error *err) {
-    pt_call call;
-    pt_status status = pt_call_begin(&call, job, 1, err);
-    closed c = { &call, y, product, jac, value, g, NULL, 0 };
-    const int threads = pt_worthwhile(&call, 500.0 * (double)job->n_rows * (double)job->n);
-    size_t doubles, bytes;
-    if (status == PT_OK) {
-        if (pt_mul_size(job->n, jac ? 8 + job->n : 8, &doubles) && doubles < SIZE_MAX / 16)
-            c.work_stride = (doubles * sizeof(double) + 1024) & ~(size_t)63;
-        if (c.work_stride && pt_mul_size((int64_t)c.work_stride, threads, &bytes))
-            c.work = pt_zeros((int64_t)bytes, 1);
-        if (!c.work)
-            status = pt_fail(err, PT_E_NOMEM, -1, "no memory for the closed form of %lld entries",
-                             (long long)job->n);
-    }
-    if (status == PT_OK)
-        status = pt_parallel_for(job->n_rows, threads, closed_row, &c, job->poll, job->poll_ctx,
-                                 &call.next_poll);
-    if (status == PT_E_STOPPED)
-        pt_fail(err, status, -1, "stopped");
-    free(c.work);
-    pt_call_end(&call);
-    return status;
 }
 
 /* ---- keys ---- */

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, one_of
 from ._run import BASELINES, SAMPLERS, Draw, Problem, start
 from ._values import _show
-from .estimators import ESTIMATES, Estimate, available, need_score, need_value
+from .estimators import ESTIMATES, BeyondExactError, Estimate, ExactEstimate, available, need_score, need_value
 from .noise import Noise, NoiseBase, as_noise
 from .solvers import Solver
 
@@ -264,8 +264,28 @@ class Perturbed:
     ) -> Estimate:  # fmt: skip
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, value=only_value)
         solver = self._solver._of_value() if only_value else self._solver
-        result: Estimate = ESTIMATES[self._method](solver, self._noise, problem, draw, value=value)
+        method = self._method
+        if method == "exact":
+            exact = self._exact(solver, problem, draw, value)
+            if exact is not None:
+                return exact
+            method = self._without_exact()[0]
+        result: Estimate = ESTIMATES[method](solver, self._noise, problem, draw, value=value)
         return result
+
+    def _without_exact(self) -> list[str]:
+        return [name for name in available(self._solver, self._noise) if name != "exact"]
+
+    def _exact(self, solver: Solver, problem: Problem, draw: Draw, value: bool) -> ExactEstimate | None:
+        """The exact estimate; None where "auto" leaves an item of this size to draws."""
+        auto = self._options["estimator"] == "auto"
+        try:
+            return ExactEstimate(solver, self._noise, problem, draw, value=value, preferred=auto)
+        except BeyondExactError as beyond:
+            if auto:
+                return None
+            known = ", ".join(map(repr, ["auto", *self._without_exact()]))
+            raise ValueError(f"estimator must be one of {known}, got 'exact': {beyond}") from None
 
     # ---- what users call ----
 

@@ -144,18 +144,23 @@ class FenchelYoungLoss(_Loss):
     ) -> tuple[Real, Real | None]:  # fmt: skip
         problem, draw = self._layer._prepare(theta, epsilon, seed, row_offset, instance, value=True)
         given = problem.given("y", y)
-        one_layer = self._layer
-        exact = one_layer._method == "exact"
-        values, gradient = (_exact if exact else _by_draws)(one_layer, problem, draw, given, grad)
+        layer = self._layer
+        exact = layer._exact(layer._solver, problem, draw, True) if layer._method == "exact" else None
+        gradient: Real | None
+        if exact is not None:
+            values, gradient = _exactly(layer, exact, problem, draw, given)
+        else:
+            smooth = (layer._method if layer._method != "exact" else layer._without_exact()[0]) == "rao_blackwell"
+            values, gradient = _by_draws(layer, problem, draw, given, grad, smooth)
         if not np.isfinite(values).all():
             where = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch))
             place = f"y[{', '.join(map(str, where))}]" if where else "y"
-            raise ValueError(f"{place} {one_layer._solver._forbidden}")
+            raise ValueError(f"{place} {layer._solver._forbidden}")
         return problem.per_row(values), gradient
 
 
 def _by_draws(
-    layer: Perturbed, problem: Problem, draw: Draw, y: Real, grad: bool
+    layer: Perturbed, problem: Problem, draw: Draw, y: Real, grad: bool, smooth: bool
 ) -> tuple[NDArray[np.float64], Real | None]:
     run = start(problem, draw)
     solutions, values, _, _ = run.forward(True, False, y)
@@ -164,29 +169,28 @@ def _by_draws(
         return values, None
     if layer._solver._clipped or not layer._noise._additive:
         return values, problem.grad(run.value_grad(y))
-    if layer._method == "rao_blackwell":
+    if smooth:
         solutions = run.rao_blackwell(None, False)[0]
     difference = solutions.reshape(y.shape) - y
     sign = layer._solver._sign
     return values, problem.grad(difference * y.dtype.type(sign) if sign != 1 else difference)
 
 
-def _exact(
-    layer: Perturbed, problem: Problem, draw: Draw, y: Real, grad: bool
-) -> tuple[NDArray[np.float64], Real | None]:
-    """F_eps(theta) - <y, theta> - epsilon <E Z, y>, clamped at 0."""
-    estimate = ExactEstimate(layer._solver, layer._noise, problem, draw, value=True)
-    values = estimate._values
-    assert values is not None
+def _exactly(
+    layer: Perturbed, estimate: ExactEstimate, problem: Problem, draw: Draw, y: Real
+) -> tuple[NDArray[np.float64], Real]:
+    """F_eps(theta) - <y, theta> - epsilon <E Z, y>, clamped at 0; <-y, .> where that is maximised."""
+    values, sign = estimate._value(), layer._solver._sign
     assert draw.epsilon is not None
     rows = len(values)
     used = start(problem, Draw()).objective(y)
     widths = layer._noise._widths(problem.item)
-    weight = y.reshape(rows, math.prod(problem.item)).astype(np.float64) * (1.0 if widths is None else widths)
+    weight = y.reshape(rows, math.prod(problem.item)).astype(np.float64) * (sign if widths is None else sign * widths)
     total = np.zeros(rows)
     for column in weight.T if layer._noise._mean else ():
         total += column
-    return np.maximum(values - used - draw.epsilon * layer._noise._mean * total, 0.0), estimate.y - y
+    loss = np.maximum(values - used - draw.epsilon * layer._noise._mean * total, 0.0)
+    return loss, (estimate._y - y) * y.dtype.type(sign)
 
 
 class PartialFenchelYoungLoss(_Loss):

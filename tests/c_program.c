@@ -94,7 +94,8 @@ static void check_exact(void) {
     pt_error err = { PT_OK, -1, "" };
     double y[ROWS * N], value[ROWS], jac[ROWS * N * N];
     CHECK(pt_prepare(&job, &err) == PT_OK && pt_has_exact(&job));
-    CHECK(pt_exact(&job, y, value, NULL, NULL, jac, &err) == PT_OK);
+    const pt_exact_io io = { .y = y, .value = value, .jac = jac };
+    CHECK(pt_exact(&job, &io, &err) == PT_OK);
     CHECK(fabs(y[0] - 0.5) < 1e-14 && fabs(y[1] - 0.5) < 1e-14 && y[2] == 0 && y[3] == 0);
     CHECK(fabs(y[4] - 0.5) < 1e-14 && fabs(y[6] - 0.5) < 1e-14 && y[5] == 0 && y[7] == 0);
     CHECK(fabs(value[0] - (1 + 0.5 / sqrt(acos(-1.0)))) < 1e-14);

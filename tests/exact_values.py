@@ -87,7 +87,9 @@ def difference_cdf(name, d):
             "normal": lambda: special.ndtr(a / np.sqrt(2)),
             "gumbel": lambda: special.expit(a),
             "laplace": lambda: 1 - (2 + a) * np.exp(-a) / 4,
-            "logistic": lambda: np.where(a < 1e-3, 0.5 + a / 6, (1 - np.exp(-a) * (1 + a)) / np.expm1(-a) ** 2),
+            "logistic": lambda: np.where(
+                a < 0.1, 0.5 + a / 6 - a**3 / 180 + a**5 / 5040, (1 - np.exp(-a) * (1 + a)) / np.expm1(-a) ** 2
+            ),
         }[name]()
     return np.where(d >= 0, above, 1 - above)
 
@@ -179,3 +181,36 @@ def assert_unbiased(what, estimates, exact, *, seen=0.02):
     off = along.mean() - 1
     assert abs(off) < 5 * error + 1e-9, f"{what} is off by a factor of {1 + off:.4f} +- {error:.4f}"
     assert 5 * error + abs(off) < seen, f"{what} sees factors of {1 + 5 * error + abs(off):.4f} only"
+
+
+def exceed_tables(chances):
+    """P(r of these exceed), r on axis 0, for chances (items, nodes): one item after the other."""
+    table = np.zeros((len(chances) + 1, *chances.shape[1:]))
+    table[0] = 1
+    for count, p in enumerate(chances, 1):
+        table[1 : count + 1] = (1 - p) * table[1 : count + 1] + p * table[:count]
+        table[0] *= 1 - p
+    return table
+
+
+def places_exact(theta, epsilon, distribution, scale=1.0, spacing=0.02):
+    """P[r, j] that entry j is the r-th largest (0-based), and dP[r, j]/d theta_l: each table from scratch."""
+    theta = np.asarray(theta, float)
+    n = theta.size
+    width = epsilon * np.broadcast_to(scale, theta.shape).astype(float)
+    low = (theta + width * distribution.ppf(1e-18)).min()
+    high = (theta + width * distribution.isf(1e-18)).max()
+    step = spacing * width.min()
+    x = np.arange(low, high, step)
+    u = (x - theta[:, None]) / width[:, None]
+    above, density = distribution.sf(u), distribution.pdf(u) / width[:, None]
+    others = lambda *left_out: exceed_tables(above[[i for i in range(n) if i not in left_out]])  # noqa: E731
+    p, jacobian = np.zeros((n, n)), np.zeros((n, n, n))
+    for j in range(n):
+        p[:, j] = step * (others(j) * density[j]).sum(-1)
+        for i in range(n):
+            if i != j:
+                table = np.pad(others(i, j), [(1, 1), (0, 0)])
+                jacobian[:, j, i] = step * (density[i] * density[j] * (table[:-1] - table[1:])).sum(-1)
+        jacobian[:, j, j] = -jacobian[:, j].sum(-1)
+    return p, jacobian

@@ -38,7 +38,7 @@ def test_two_items(epsilon):
     np.testing.assert_allclose(est.vjp_epsilon(g), -3 * slope * (a - 4) / epsilon, atol=1e-12 / epsilon)
 
 
-@pytest.mark.parametrize("name", ["normal", "gumbel", "centered"])
+@pytest.mark.parametrize("name", ["normal", "gumbel", "centered", "logistic", "laplace"])
 @pytest.mark.parametrize("theta", [FIVE, RNG.standard_normal(100), np.zeros(3), np.array([-40.0, 0.0, -39.0, 0.5])])
 def test_quadrature(name, theta):
     noise, distribution, _ = NOISES[name]
@@ -55,7 +55,7 @@ def test_quadrature(name, theta):
     assert est.y.sum() == pytest.approx(1, abs=1e-13)
 
 
-@pytest.mark.parametrize("name", ["normal", "gumbel"])
+@pytest.mark.parametrize("name", ["normal", "gumbel", "logistic", "laplace"])
 def test_epsilon_derivatives(name):
     noise, distribution, _ = NOISES[name]
     g = RNG.standard_normal(5)
@@ -103,10 +103,11 @@ def test_gumbel_is_softmax():
 
 
 @pytest.mark.parametrize("scale", [[1, 1, 2, 1, 0.5], [0.2, 1, 1, 3, 1], [0.05, 1, 1, 1, 1], [1, 0.01, 1, 0.003, 1]])
-def test_widths(scale):
+@pytest.mark.parametrize("name", ["normal", "gumbel", "logistic", "laplace"])
+def test_widths(name, scale):
     """Widths of their own, down to a three-hundredth of the widest."""
-    p, value, jacobian = argmax_exact(FIVE, 0.7, stats.norm, scale)
-    est = exact(FIVE, 0.7, pt.Normal(scale=scale))
+    p, value, jacobian = argmax_exact(FIVE, 0.7, NOISES[name][1], scale)
+    est = exact(FIVE, 0.7, type(NOISES[name][0])(scale=scale))
     np.testing.assert_allclose(est.y, p, atol=1e-10)
     assert est.value == pytest.approx(value, abs=1e-10)
     np.testing.assert_allclose(est.jacobian(), jacobian, atol=1e-8)
@@ -132,7 +133,7 @@ def test_widths_too_far_apart():
         pt.Perturbed(pt.Argmax(), noise=noise, estimator="exact")
 
 
-@pytest.mark.parametrize("name", ["normal", "gumbel"])
+@pytest.mark.parametrize("name", ["normal", "gumbel", "logistic", "laplace"])
 def test_left_out_entries(name):
     noise = NOISES[name][0]
     theta = np.array([0.2, -np.inf, 0.7, -np.inf, -0.1])
@@ -155,7 +156,7 @@ def test_left_out_entries(name):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["normal", "gumbel"])
+@pytest.mark.parametrize("name", ["normal", "gumbel", "logistic", "laplace"])
 @pytest.mark.parametrize("gap", [10, 39, 1e3, 1e6, 1e30])
 def test_gaps_without_limit(name, gap, dtype):
     theta = np.array([0, -gap, gap, gap, 0.5 * gap], dtype)
@@ -167,12 +168,14 @@ def test_gaps_without_limit(name, gap, dtype):
     two = 1.0 if gap >= 1e3 else float(est.y[2] + est.y[3])
     np.testing.assert_allclose(est.y[2:4], [two / 2, two / 2], atol=1e-6 if dtype == np.float32 else 1e-13)
     if gap >= 1e3:
-        mean = {"normal": 1 / np.sqrt(np.pi), "gumbel": np.log(2) + np.euler_gamma}[name]
+        mean = {"normal": 1 / np.sqrt(np.pi), "gumbel": np.log(2) + np.euler_gamma, "logistic": 1, "laplace": 0.75}[
+            name
+        ]
         assert est.value == pytest.approx(gap + mean, rel=4 * float(np.finfo(dtype).eps))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["normal", "gumbel"])
+@pytest.mark.parametrize("name", ["normal", "gumbel", "logistic", "laplace"])
 def test_structure(name, dtype):
     """J is symmetric, its rows sum to 0, its diagonal is not negative."""
     theta = RNG.standard_normal((3, 2, 40)).astype(dtype)
@@ -196,13 +199,13 @@ def test_structure(name, dtype):
 
 def test_single_precision_is_double_rounded():
     theta = RNG.standard_normal(30).astype(np.float32)
-    for noise in ("normal", "gumbel"):
+    for noise in ("normal", "gumbel", "logistic", "laplace"):
         single, double = exact(theta, 0.5, noise), exact(theta.astype(float), 0.5, noise)
         np.testing.assert_array_equal(single.y, double.y.astype(np.float32))
         np.testing.assert_array_equal(single.value, double.value.astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["normal", "gumbel"])
+@pytest.mark.parametrize("name", ["normal", "gumbel", "logistic", "laplace"])
 def test_one_item(name):
     noise, distribution, _ = NOISES[name]
     est = exact([3.0], 0.5, noise)
@@ -259,9 +262,51 @@ def test_drawn_atoms_agree_with_the_closed_form():
     assert len(weights) == 5
 
 
+@pytest.mark.parametrize("name", ["normal", "logistic", "laplace"])
+@pytest.mark.parametrize("theta", [[0.0, -2, -4, -8, -12], np.append(np.zeros(12), -2.5), np.linspace(-3, 0, 200)])
+def test_small_chances_keep_seven_digits(name, theta):
+    theta = np.asarray(theta)
+    p = argmax_exact(theta, 1.0, NOISES[name][1])[0]
+    y = exact(theta, 1.0, name).y
+    large = p > 1e-12
+    np.testing.assert_allclose(y[large], p[large], rtol=1e-7)
+
+
+def test_gumbel_by_quadrature_is_softmax():
+    """Widths that differ a little go another way than equal ones."""
+    theta = RNG.standard_normal(20)
+    scale = np.ones(20)
+    scale[3] = 1 + 1e-9
+    one, two = exact(theta, 0.7, "gumbel"), exact(theta, 0.7, pt.Gumbel(scale=scale))
+    np.testing.assert_allclose(two.y, one.y, rtol=1e-8)
+    np.testing.assert_allclose(two.vjp(theta), one.vjp(theta), atol=1e-8)
+    assert two.value == pytest.approx(float(one.value), abs=1e-8)
+
+
+@pytest.mark.parametrize("n", [3, 69, 300])
+def test_laplace_kinks(n):
+    """Kinks close together: panels end at each, and those of far entries lie outside of the window."""
+    theta = np.linspace(0, 0.3, n)
+    est = exact(theta, 1.0, "laplace")
+    p, value, _ = argmax_exact(theta, 1.0, stats.laplace)
+    np.testing.assert_allclose(est.y, p, atol=1e-12)
+    assert est.value == pytest.approx(value, abs=1e-11)
+
+
+def test_hundred_thousand_items():
+    theta = RNG.standard_normal(100_000)
+    for noise in ("normal", "gumbel"):
+        est = exact(theta, 0.5, noise)
+        assert est.y.sum() == pytest.approx(1, abs=1e-11)
+        assert est.vjp(theta).sum() == pytest.approx(0, abs=1e-11)
+
+
 def test_only_where_it_exists():
-    for solver, noise in ((pt.Argmax(), "laplace"), (pt.TopK(2), "normal"), (pt.Argmax(), pt.Gumbel(scale=[1, 2, 1]))):
+    for noise in (
+        pt.StudentT(3),
+        pt.Multiplicative("normal"),
+        pt.Normal(scale=[1.0, 0.0]),
+        pt.Logistic(scale=[1, 1e-3]),
+    ):
         with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score'.* for"):
-            pt.Perturbed(solver, noise=noise, estimator="exact")
-    with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score'.* for"):
-        pt.Perturbed(pt.Argmax(), noise=pt.Normal(scale=[1.0, 0.0]), estimator="exact")
+            pt.Perturbed(pt.Argmax(), noise=noise, estimator="exact")

@@ -303,42 +303,50 @@ static PyObject *run_perturb(PyObject *self, PyObject *args) {
     return run_draws((Run *)self, args, 1);
 }
 
-/* exact(y, value, g, jacobian) -> (y, value, product, jacobian) */
+/* exact(y, value, g, t, jacobian) -> (y, value, J^T g, J t, J) */
 static PyObject *run_exact(PyObject *object, PyObject *args) {
     Run *self = (Run *)object;
     int want_y, want_value, want_jac;
-    PyObject *g, *out[4] = { NULL };
+    PyObject *g, *t, *out[5] = { NULL };
     pt_error err = { PT_OK, -1, "" };
     pt_status status;
     pt_job job;
     callbacks context;
-    if (!PyArg_ParseTuple(args, "ppOp", &want_y, &want_value, &g, &want_jac))
+    pt_exact_io io = { 0 };
+    if (!PyArg_ParseTuple(args, "ppOOp", &want_y, &want_value, &g, &t, &want_jac))
         return NULL;
-    const void *cotangent = NULL;
-    if (g != Py_None && !(cotangent = expect_array(g, real_type(self), item_size(self), "g")))
+    const int64_t y_size = self->job.problem.y_size;
+    if (g != Py_None && !(io.g = expect_array(g, real_type(self), solution_size(self), "g")))
         return NULL;
-    const npy_intp square[3] = { (npy_intp)self->job.n_rows, (npy_intp)self->job.n,
+    if (t != Py_None && !(io.t = expect_array(t, real_type(self), item_size(self), "tangent")))
+        return NULL;
+    const npy_intp square[3] = { (npy_intp)self->job.n_rows, (npy_intp)y_size,
                                  (npy_intp)self->job.n };
-    int failed = want_y && !(out[0] = new_like_theta(self));
+    int failed = want_y && !(out[0] = new_rows(self, y_size, real_type(self)));
     failed |= want_value && !(out[1] = new_rows(self, -1, NPY_DOUBLE));
-    failed |= cotangent && !(out[2] = new_like_theta(self));
-    failed |= want_jac && !(out[3] = new_array(3, square, real_type(self)));
+    failed |= io.g && !(out[2] = new_like_theta(self));
+    failed |= io.t && !(out[3] = new_rows(self, y_size, real_type(self)));
+    failed |= want_jac && !(out[4] = new_array(3, square, real_type(self)));
     if (failed)
         goto done;
-    PT_CALL(pt_exact(&job, data_or_null(out[0]), data_or_null(out[1]), cotangent,
-                     data_or_null(out[2]), data_or_null(out[3]), &err));
+    io.y = data_or_null(out[0]);
+    io.value = data_or_null(out[1]);
+    io.vjp = data_or_null(out[2]);
+    io.jvp = data_or_null(out[3]);
+    io.jac = data_or_null(out[4]);
+    PT_CALL(pt_exact(&job, &io, &err));
     if (status == PT_OK)
-        return pack(out, 4);
+        return pack(out, 5);
     raise_status(status, &err);
 done:
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         Py_XDECREF(out[i]);
     return NULL;
 }
 
 static PyObject *run_has_exact(PyObject *self, void *closure) {
     (void)closure;
-    return PyBool_FromLong(pt_has_exact(&((Run *)self)->job));
+    return PyLong_FromLong(pt_has_exact(&((Run *)self)->job));
 }
 
 static PyObject *run_has_rao_blackwell(PyObject *self, void *closure) {
@@ -371,12 +379,14 @@ PyMethodDef run_methods[] = {
     { "soft", run_soft, METH_VARARGS, "Log-sum-exp over all solutions and its gradient." },
     { "directional", run_directional, METH_VARARGS,
       "Directional estimate of J t and its standard error." },
-    { "exact", run_exact, METH_VARARGS, "Closed form: (y, value, J g, J)." },
+    { "exact", run_exact, METH_VARARGS, "Exact form: (y, value, J^T g, J t, J)." },
     { NULL, NULL, 0, NULL }
 };
 
 PyGetSetDef run_getters[] = {
-    { "has_exact", run_has_exact, NULL, "Is there a closed form for this solver and noise?", NULL },
+    { "has_exact", run_has_exact, NULL,
+      "Is there an exact form for this solver, noise and size? 2: to be preferred to draws.",
+      NULL },
     { "has_rao_blackwell", run_has_rao_blackwell, NULL,
       "Does the Rao-Blackwell estimator exist for this solver and noise?", NULL },
     { "keeps_codes", run_keeps_codes, NULL, "Do the codes fit the memory limit?", NULL },

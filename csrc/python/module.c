@@ -77,11 +77,25 @@ static PyObject *core_config(PyObject *module, PyObject *none) {
                          "problem", pt_isa_problem());
 }
 
+/* exact_noises(solver) -> (noises, noises that need one width, widest over narrowest width) or None */
+static PyObject *core_exact_noises(PyObject *module, PyObject *name) {
+    const char *solver = PyUnicode_AsUTF8AndSize(name, NULL);
+    (void)module;
+    if (!solver)
+        return NULL;
+    const pt_exact_form *form = pt_find_exact(solver);
+    if (!form)
+        Py_RETURN_NONE;
+    return Py_BuildValue("IId", form->noises, form->one_width, form->widest_ratio);
+}
+
 static PyMethodDef core_methods[] = {
     { "key", core_key, METH_VARARGS, "64 bits of key from (seed, call, domain)." },
     { "philox", core_philox, METH_VARARGS, "One Philox 4x32-10 block from (counter, key)." },
     { "math", core_math, METH_VARARGS, "An elementary function of the core, element by element." },
     { "narrow", core_narrow, METH_O, "float64 to float32, in no special mode of the thread." },
+    { "exact_noises", core_exact_noises, METH_O,
+      "Noises for which a solver has exact forms: (bits, bits that need one width, ratio)." },
     { "config", core_config, METH_NOARGS, "Compiler, instruction set, OpenMP, usable cores." },
     { NULL, NULL, 0, NULL }
 };

@@ -15,4 +15,5 @@ static const pt_solver PT_NAME(argmax) = {
     .solve = PT_NAME(top_solve),
     .thresholds = PT_NAME(top_thresholds),
     .thresholds_size = PT_NAME(top_thresholds_size),
+    .exact = &PT_NAME(argmax_exact),
 };

@@ -41,4 +41,5 @@ static const pt_solver PT_NAME(permutation) = {
     .check = NULL,
     .work_size = PT_NAME(order_work_size),
     .solve = PT_NAME(permutation_solve),
+    .exact = &PT_NAME(permutation_exact),
 };

@@ -34,4 +34,5 @@ static const pt_solver PT_NAME(ranking) = {
     .check = NULL,
     .work_size = PT_NAME(order_work_size),
     .solve = PT_NAME(ranking_solve),
+    .exact = &PT_NAME(ranking_exact),
 };

@@ -20,4 +20,5 @@ static const pt_solver PT_NAME(top_k) = {
     .solve = PT_NAME(top_solve),
     .thresholds = PT_NAME(top_thresholds),
     .thresholds_size = PT_NAME(top_thresholds_size),
+    .exact = &PT_NAME(top_k_exact),
 };

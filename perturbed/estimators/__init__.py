@@ -11,7 +11,7 @@ from ..noise import NoiseBase
 from ..solvers import Solver
 from ._base import Estimate, need_score, need_value
 from .directional import DirectionalEstimate, has_directional
-from .exact import ExactEstimate, has_exact
+from .exact import BeyondExactError, ExactEstimate, has_exact
 from .rao_blackwell import RaoBlackwellEstimate, has_rao_blackwell
 from .score import ScoreEstimate
 
@@ -33,6 +33,7 @@ def available(solver: Solver, noise: NoiseBase) -> list[str]:
 
 __all__ = [
     "ESTIMATES",
+    "BeyondExactError",
     "Estimate",
     "ExactEstimate",
     "RaoBlackwellEstimate",

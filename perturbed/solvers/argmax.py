@@ -22,8 +22,8 @@ class Argmax(Solver):
 
     Notes
     -----
-    Ties go to the lowest index. O(n) a draw. theta, epsilon and value share one unit; y has none. With Gumbel or normal
-    noise the layer is exact (``estimator="exact"``), with no draws at all.
+    Ties go to the lowest index. O(n) a draw. theta, epsilon and value share one unit; y has none. With Gumbel, normal,
+    logistic or Laplace noise the layer is exact (``estimator="exact"``), with no draws at all.
 
     References
     ----------

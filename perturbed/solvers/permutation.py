@@ -33,7 +33,7 @@ class Permutation(Solver):
     Notes
     -----
     Stable: equal entries keep their order, also descending (a stable argsort of -theta). Cost as `Ranking`. theta and
-    epsilon share one unit; y has none.
+    epsilon share one unit; y has none. With normal, Gumbel or logistic noise the layer is exact up to n = 256.
 
     References
     ----------

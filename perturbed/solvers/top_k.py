@@ -31,7 +31,7 @@ class TopK(Solver):
     Notes
     -----
     Ties go to the lowest index. O(n + k log k) a draw for most theta, O(n log k) for any. theta, epsilon and value
-    share one unit; y has none.
+    share one unit; y has none. With normal, Gumbel or logistic noise the layer is exact up to n k = 2^20.
 
     References
     ----------

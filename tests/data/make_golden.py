@@ -59,6 +59,16 @@ NOISES = {
     "multiplicative gumbel": pt.Multiplicative("gumbel"),
     "scaled": pt.Normal(scale=0.75),
 }
+EXACT = {
+    "argmax": (pt.Argmax(), (8,)),
+    "argmax long": (pt.Argmax(), (203,)),
+    "top_k": (pt.TopK(3), (9,)),
+    "top_k ordered": (pt.TopK(4, ordered=True), (17,)),
+    "ranking": (pt.Ranking(), (10,)),
+    "ranking long": (pt.Ranking(descending=True), (300,)),
+    "ranking very long": (pt.Ranking(), (2100,)),
+    "permutation": (pt.Permutation(), (7,)),
+}
 FEW = ("normal", "gumbel", "multiplicative")  # enough where a like solver has them all
 ALL = ("argmax", "top_k", "ranking", "grid_path")
 SAMPLERS = ("iid", "antithetic")
@@ -117,12 +127,16 @@ def cases():
                 for dtype in DTYPES:
                     name = ", ".join((solver_name, noise_name, sampler, np.dtype(dtype).name))
                     yield name, lambda a=(solver, item, noise, sampler, dtype): digest(case(*a))
-    for noise_name in ("normal", "gumbel"):
-        for dtype in DTYPES:
-            theta, g, t = (numbers((3, 8), dtype, i) for i in (1, 2, 3))
-            layer = pt.Perturbed(pt.Argmax(), noise=noise_name, epsilon=0.5)
-            name = f"exact argmax, {noise_name}, {np.dtype(dtype).name}"
-            yield name, lambda a=(layer, theta, g, t, 5): digest(results(*a))
+    for solver_name, (solver, item) in EXACT.items():
+        for noise_name in ("normal", "gumbel", "logistic", "laplace"):
+            for dtype in DTYPES:
+                layer = pt.Perturbed(solver, noise=noise_name, epsilon=0.5)
+                if layer.estimator != "exact":
+                    continue
+                theta, t = (numbers((3, *item), dtype, i) for i in (1, 3))
+                g = numbers(solver(theta).shape, dtype, 2)
+                name = f"exact {solver_name}, {noise_name}, {np.dtype(dtype).name}"
+                yield name, lambda a=(layer, theta, g, t, 5): digest(results(*a))
 
     for output, n in (("forest", 9), ("clusters", 24)):  # by subsets, and by search
         for dtype in DTYPES:
