@@ -71,17 +71,25 @@ static void PT_NAME(code_count)(const pt_problem *p, const int32_t *code, void *
                 y[i * 32 + __builtin_ctz(bits)] += (PT_REAL)1;
 }
 
-/* Sum of y_j g_j in order; most y_j may be 0. */
+/* Are all of these 256 bytes 0? */
+static inline int PT_NAME(all_zero)(const PT_REAL *y) {
+    typedef uint64_t words __attribute__((vector_size(64)));
+    words v[4];
+    memcpy(v, y, sizeof v);
+    v[0] |= v[1] | v[2] | v[3];
+    return !(v[0][0] | v[0][1] | v[0][2] | v[0][3] | v[0][4] | v[0][5] | v[0][6] | v[0][7]);
+}
+
+/* Sum of y_j g_j in order; most y_j may be 0, and none is -0. */
 static double PT_NAME(mean_dot)(int64_t n, const void *mean, const void *cotangent) {
+    enum { together = 256 / sizeof(PT_REAL) };
     const PT_REAL *y = mean, *g = cotangent;
     double sum = 0;
-    for (int64_t j = 0; j < n; j += PT_LANES) {
-        const int64_t end = j + PT_LANES < n ? j + PT_LANES : n;
-        int any = end < j + PT_LANES;
-        if (!any)
-            for (int k = 0; k < PT_LANES; k++)
-                any |= y[j + k] != 0;
-        for (int64_t k = j; any && k < end; k++)
+    for (int64_t j = 0; j < n; j += together) {
+        const int64_t end = j + together < n ? j + together : n;
+        if (end == j + together && PT_NAME(all_zero)(y + j))
+            continue;
+        for (int64_t k = j; k < end; k++)
             sum += (double)y[k] * (double)g[k];
     }
     return sum;
