@@ -279,15 +279,31 @@ static pt_status lap_augment(lap *s, int64_t row) {
     }
 }
 
+/* 64 columns of row i from j on, as bits: which are tight, their reduced cost u? Lane l of vector k has bit
+ * k LAP_LANES + l. Cells past the last column are closed. */
+static inline uint64_t lap_tight_word(const lap *s, int64_t i, int64_t j, int64_t u) {
+    const int64_t *cost = s->cost + i * s->stride, end = j + 64 < s->stride ? j + 64 : s->stride;
+    const lap_vector wanted = lap_spread(u);
+    lap_vector found = { 0 }, bit = lap_spread(1) << lap_count();
+    for (; j < end; j += LAP_LANES) {
+        found |= (lap_load(cost + j) - lap_load(s->price + j) == wanted) & bit;
+        bit <<= LAP_LANES;
+    }
+    int64_t lane[LAP_LANES];
+    uint64_t word = 0;
+    memcpy(lane, &found, sizeof found);
+    for (int l = 0; l < LAP_LANES; l++)
+        word |= (uint64_t)lane[l];
+    return word;
+}
+
 /* The tight cells: an optimal matching uses these and no others, and has every column whose price is not 0. */
 static pt_status lap_tight(lap *s) {
     bipartite *g = &s->graph;
     for (int64_t i = 0; i < s->n; i++) {
-        const int64_t *cost = s->cost + i * s->stride, own = s->column[i];
-        const int64_t u = cost[own] - s->price[own];
-        for (int64_t j = 0; j < s->m; j++)
-            if (cost[j] - s->price[j] == u)
-                bits_set(g->edge + i * g->words, j);
+        const int64_t own = s->column[i], u = s->cost[i * s->stride + own] - s->price[own];
+        for (int64_t w = 0; w < g->words; w++)
+            g->edge[i * g->words + w] = lap_tight_word(s, i, w * 64, u);
         if (lap_stopped(s, s->stride))
             return PT_E_STOPPED;
     }
