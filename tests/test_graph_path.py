@@ -600,3 +600,17 @@ def test_dag_of_many_edges():
     assert solver.value(theta) == pytest.approx(v[-1], rel=1e-12)
     place = np.argsort(names)
     assert (np.diff(place[solver.path(solver(theta))]) > 0).all()
+
+
+def test_parallel_edges_are_an_argmax():
+    """Exact values: of parallel edges from source to target one is taken, as by an argmax."""
+    theta, g = np.random.default_rng(9).normal(size=(2, 6, 5))
+    est = pt.Perturbed(pt.GraphPath([(0, 1)] * 5, 0, 1), samples=20000, estimator="score").estimate(theta, seed=3)
+    exact = pt.Perturbed(pt.Argmax()).estimate(theta)
+    for got, error, want in (
+        (est.y, est.y_stderr, exact.y),
+        (est.vjp(g), est.vjp_stderr(g), exact.vjp(g)),
+        (est.value, est.value_stderr, exact.value),
+    ):
+        assert abs((got - want) / error).max() < 4.5
+        assert want.ndim == 1 or 0.5 < ((got - want) / error).std() < 1.6

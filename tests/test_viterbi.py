@@ -421,3 +421,20 @@ def test_large(dtype):
             np.testing.assert_array_equal(y, one_hot(sequence(theta, matrix), theta.shape))
     theta = rng.integers(-2, 3, (9, 45, 45)).astype(dtype)
     np.testing.assert_array_equal(pt.Viterbi()(theta), one_hot(sequence(theta), theta.shape))
+
+
+def test_one_step_is_an_argmax():
+    """Exact values: of one step the states, or the edges, are the entries of an argmax."""
+    rng = np.random.default_rng(11)
+    for solver, shape in ((pt.Viterbi(np.zeros((4, 4))), (1, 4)), (pt.Viterbi(), (1, 2, 2))):
+        theta, g = rng.normal(size=(2, 5, *shape))
+        est = pt.Perturbed(solver, samples=20000, estimator="score").estimate(theta, seed=3)
+        exact = pt.Perturbed(pt.Argmax()).estimate(theta.reshape(5, 4))
+        for got, error, want in (
+            (est.y, est.y_stderr, exact.y),
+            (est.vjp(g), est.vjp_stderr(g), exact.vjp(g.reshape(5, 4))),
+            (est.value, est.value_stderr, exact.value),
+        ):
+            z = (got.reshape(want.shape) - want) / error.reshape(want.shape)
+            assert abs(z).max() < 4.5
+            assert want.ndim == 1 or 0.5 < z.std() < 1.6
