@@ -124,85 +124,98 @@ static inline PT_NAME(forest_reals)
 #define FOREST_SWAP(x, y, half) (y) = __builtin_shuffle((x), ids ^ (half))
 #endif
 
-/* The first edge of a vector of them: its weight, and its points as i << PT_FOREST_SHIFT | j. */
-static inline PT_SBITS PT_NAME(forest_first)(PT_NAME(forest_reals) w, PT_NAME(forest_words) at,
-                                             PT_NAME(forest_words) ids, PT_REAL *weight) {
+/* The heaviest of a vector of weights, in every lane. */
+static inline PT_NAME(forest_reals)
+    PT_NAME(forest_most)(PT_NAME(forest_reals) w, PT_NAME(forest_words) ids) {
     (void)ids;
     for (int half = FOREST_LANES / 2; half > 0; half /= 2) {
         PT_NAME(forest_reals) v = w;
-        PT_NAME(forest_words) bt = at;
         FOREST_SWAP(w, v, half);
-        FOREST_SWAP(at, bt, half);
-        const PT_NAME(forest_words) before = PT_NAME(forest_before)(v, bt, w, at);
-        w = PT_NAME(forest_pick_real)(before, v, w);
-        at = PT_NAME(forest_pick)(before, bt, at);
+        w = PT_NAME(forest_pick_real)((PT_NAME(forest_words))(v > w), v, w);
     }
-    *weight = w[0];
+    return w;
+}
+
+/* The least of a vector of words. */
+static inline PT_SBITS PT_NAME(forest_least)(PT_NAME(forest_words) at, PT_NAME(forest_words) ids) {
+    (void)ids;
+    for (int half = FOREST_LANES / 2; half > 0; half /= 2) {
+        PT_NAME(forest_words) bt = at;
+        FOREST_SWAP(at, bt, half);
+        at = PT_NAME(forest_pick)((PT_NAME(forest_words))(bt < at), bt, at);
+    }
     return at[0];
 }
 
-/* What Prim's algorithm holds of point v: the first edge to the tree, best[v] and at[v] (its points), or, in the tree,
- * -inf and FOREST_NONE. Each row is `stride` long. */
+/* What Prim's algorithm holds of point v: the first edge to the tree, its weight in `best` and its points in `at`, or, in
+ * the tree, -inf and FOREST_NONE. */
 typedef struct {
-    PT_REAL *w; /* the matrix */
-    PT_REAL *best;
-    PT_SBITS *at;
-    PT_REAL *weight; /* of the edges taken */
+    PT_REAL *w; /* the matrix, rows of `stride` */
+    PT_NAME(forest_reals) * best;
+    PT_NAME(forest_words) * at;
+    PT_REAL *weight; /* of the edges taken, in the order in which they are */
     PT_SBITS *edge;  /* their points */
+    uint8_t *taken;  /* is a point in the tree? */
 } PT_NAME(forest_prim);
 
-/* Point u joins the tree; what is the first edge from the tree to another point? */
-static inline PT_SBITS PT_NAME(forest_grow)(const PT_NAME(forest_prim) * s, int64_t n, int64_t u,
-                                            PT_REAL *weight) {
-    const int64_t stride = PT_NAME(forest_stride)(n);
-    const PT_REAL *row = s->w + u * stride;
-    PT_NAME(forest_words) ids, first_at = (PT_NAME(forest_words)){ 0 } + FOREST_NONE;
-    PT_NAME(forest_reals) first = (PT_NAME(forest_reals)){ 0 } - PT_INFINITY;
+/* Point u joins the tree; which is the first edge from the tree to another point? Its weight, and its points as
+ * i << PT_FOREST_SHIFT | j.   best, at [in, out]  `vectors` of them */
+static inline __attribute__((always_inline)) PT_SBITS
+PT_NAME(forest_grow)(const PT_REAL *row, int64_t vectors, int64_t u, PT_NAME(forest_reals) * best,
+                     PT_NAME(forest_words) * at, PT_REAL *weight) {
+    const PT_SBITS us = (PT_SBITS)u;
+    const PT_NAME(forest_words) all = { 0 }, u_all = all + us, none = all + FOREST_NONE;
+    const PT_NAME(forest_reals) nothing = (PT_NAME(forest_reals)){ 0 } - PT_INFINITY;
+    PT_NAME(forest_words) ids, least = none;
+    PT_NAME(forest_reals) most = nothing;
     for (int l = 0; l < FOREST_LANES; l++)
         ids[l] = l;
     PT_NAME(forest_words) v = ids;
-    const PT_SBITS us = (PT_SBITS)u;
-    s->best[u] = -PT_INFINITY;
-    s->at[u] = FOREST_NONE;
-    for (int64_t j = 0; j < n; j += FOREST_LANES, v += FOREST_LANES) {
-        PT_NAME(forest_reals) x, best;
-        PT_NAME(forest_words) at;
-        memcpy(&x, row + j, sizeof x);
-        memcpy(&best, s->best + j, sizeof best);
-        memcpy(&at, s->at + j, sizeof at);
-        const PT_NAME(forest_words) below = (PT_NAME(forest_words))(v < us);
-        const PT_NAME(forest_words) u_all = (PT_NAME(forest_words)){ 0 } + us;
-        const PT_NAME(forest_words) low = PT_NAME(forest_pick)(below, v, u_all),
-                                    high = PT_NAME(forest_pick)(below, u_all, v);
-        const PT_NAME(forest_words) own = low << PT_FOREST_SHIFT | high;
-        const PT_NAME(forest_words) better =
-            PT_NAME(forest_before)(x, own, best, at) & (PT_NAME(forest_words))(at != FOREST_NONE);
-        best = PT_NAME(forest_pick_real)(better, x, best);
-        at = PT_NAME(forest_pick)(better, own, at);
-        memcpy(s->best + j, &best, sizeof best);
-        memcpy(s->at + j, &at, sizeof at);
-        const PT_NAME(forest_words) before = PT_NAME(forest_before)(best, at, first, first_at);
-        first = PT_NAME(forest_pick_real)(before, best, first);
-        first_at = PT_NAME(forest_pick)(before, at, first_at);
+    for (int64_t j = 0; j < vectors; j++, v += FOREST_LANES) {
+        PT_NAME(forest_reals) x;
+        memcpy(&x, row + j * FOREST_LANES, sizeof x);
+        const PT_NAME(forest_words) below = (PT_NAME(forest_words))(v < us),
+                                    itself = (PT_NAME(forest_words))(v == us);
+        const PT_NAME(forest_words) own =
+            PT_NAME(forest_pick)(below, v << PT_FOREST_SHIFT | u_all, u_all << PT_FOREST_SHIFT | v);
+        const PT_NAME(forest_words) better = PT_NAME(forest_before)(x, own, best[j], at[j]) &
+                                             (PT_NAME(forest_words))(at[j] != FOREST_NONE);
+        best[j] = PT_NAME(forest_pick_real)(itself, nothing,
+                                            PT_NAME(forest_pick_real)(better, x, best[j]));
+        at[j] = PT_NAME(forest_pick)(itself, none, PT_NAME(forest_pick)(better, own, at[j]));
+        most = PT_NAME(forest_pick_real)((PT_NAME(forest_words))(best[j] > most), best[j], most);
     }
-    return PT_NAME(forest_first)(first, first_at, ids, weight);
+    most = PT_NAME(forest_most)(most, ids);
+    for (int64_t j = 0; j < vectors; j++) {
+        const PT_NAME(forest_words) here =
+            PT_NAME(forest_pick)((PT_NAME(forest_words))(best[j] == most), at[j], none);
+        least = PT_NAME(forest_pick)((PT_NAME(forest_words))(here < least), here, least);
+    }
+    *weight = most[0];
+    return PT_NAME(forest_least)(least, ids);
 }
 
-/* The maximum spanning tree; where no edge is left, a point begins the next tree. Returns the number of edges, -1: stop. */
-static int64_t PT_NAME(forest_tree)(const PT_NAME(forest_prim) * s, int64_t n,
-                                    const pt_group *group) {
+/* As forest_tree, for a number of vectors that the compiler may know: few of them stay in registers. */
+static inline __attribute__((always_inline)) int64_t
+PT_NAME(forest_tree_of)(const PT_NAME(forest_prim) * s, int64_t n, const pt_group *group,
+                        int64_t vectors, PT_NAME(forest_reals) * best, PT_NAME(forest_words) * at) {
     const int64_t stride = PT_NAME(forest_stride)(n);
     int64_t u = 0, count = 0, seen = 0;
-    for (int64_t v = 0; v < stride; v++) {
-        s->best[v] = -PT_INFINITY;
-        s->at[v] = v < n ? FOREST_NONE - 1 : FOREST_NONE;
-    }
+    for (int64_t j = 0; j < vectors; j++)
+        for (int l = 0; l < FOREST_LANES; l++) {
+            best[j][l] = -PT_INFINITY;
+            at[j][l] = j * FOREST_LANES + l < n ? FOREST_NONE - 1 : FOREST_NONE;
+        }
+    for (int64_t v = 0; v < n; v++)
+        s->taken[v] = 0;
     for (int64_t step = 1; step < n; step++) {
         PT_REAL weight;
-        const PT_SBITS edge = PT_NAME(forest_grow)(s, n, u, &weight);
+        const PT_SBITS edge =
+            PT_NAME(forest_grow)(s->w + u * stride, vectors, u, best, at, &weight);
         const int64_t i = (int64_t)edge >> PT_FOREST_SHIFT, j = edge & (PT_FOREST_POINTS - 1);
         assert(edge >= 0 && i < j && j < n);
-        u = s->at[j] == FOREST_NONE ? i : j;
+        s->taken[u] = 1;
+        u = s->taken[j] ? i : j;
         if (weight > -PT_INFINITY) {
             s->weight[count] = weight;
             s->edge[count++] = edge;
@@ -216,23 +229,37 @@ static int64_t PT_NAME(forest_tree)(const PT_NAME(forest_prim) * s, int64_t n,
     return count;
 }
 
-/* How many of the `count` edges come before edge e. Arrays are padded by edges that come before none. */
-static inline int64_t PT_NAME(forest_rank)(const PT_NAME(forest_prim) * s, int64_t count,
-                                           int64_t e) {
-    const PT_NAME(forest_reals) w = (PT_NAME(forest_reals)){ 0 } + s->weight[e];
-    const PT_NAME(forest_words) at = (PT_NAME(forest_words)){ 0 } + s->edge[e];
-    PT_NAME(forest_words) sum = { 0 };
-    int64_t rank = 0;
-    for (int64_t f = 0; f < count; f += FOREST_LANES) {
-        PT_NAME(forest_reals) x;
-        PT_NAME(forest_words) bt;
-        memcpy(&x, s->weight + f, sizeof x);
-        memcpy(&bt, s->edge + f, sizeof bt);
-        sum -= PT_NAME(forest_before)(x, bt, w, at);
+/* The maximum spanning tree; where no edge is left, a point begins the next tree. Returns the number of edges, -1: stop. */
+static int64_t PT_NAME(forest_tree)(const PT_NAME(forest_prim) * s, int64_t n,
+                                    const pt_group *group) {
+    const int64_t vectors = (n + FOREST_LANES - 1) / FOREST_LANES;
+    PT_NAME(forest_reals) best[4];
+    PT_NAME(forest_words) at[4];
+    switch (vectors) {
+    case 1:
+        return PT_NAME(forest_tree_of)(s, n, group, 1, best, at);
+    case 2:
+        return PT_NAME(forest_tree_of)(s, n, group, 2, best, at);
+    case 3:
+        return PT_NAME(forest_tree_of)(s, n, group, 3, best, at);
+    case 4:
+        return PT_NAME(forest_tree_of)(s, n, group, 4, best, at);
+    default:
+        return PT_NAME(forest_tree_of)(s, n, group, vectors, s->best, s->at);
     }
-    for (int l = 0; l < FOREST_LANES; l++)
-        rank += (int64_t)sum[l];
-    return rank;
+}
+
+/* How many of the `count` edges come before each of FOREST_LANES edges from e on. */
+static inline PT_NAME(forest_words)
+    PT_NAME(forest_ranks)(const PT_NAME(forest_prim) * s, int64_t count, int64_t e) {
+    PT_NAME(forest_words) sum = { 0 }, at;
+    PT_NAME(forest_reals) w;
+    memcpy(&w, s->weight + e, sizeof w);
+    memcpy(&at, s->edge + e, sizeof at);
+    for (int64_t f = 0; f < count; f++)
+        sum -= PT_NAME(forest_before)((PT_NAME(forest_reals)){ 0 } + s->weight[f],
+                                      (PT_NAME(forest_words)){ 0 } + s->edge[f], w, at);
+    return sum;
 }
 
 /* Write the first n - k edges of a tree as indices, in their order, then -1.
@@ -244,12 +271,16 @@ static void PT_NAME(forest_write)(const PT_NAME(forest_prim) * s, int64_t n, int
         s->weight[e] = -PT_INFINITY;
         s->edge[e] = FOREST_NONE;
     }
-    for (int64_t e = 0; e < count; e++) {
-        const int64_t rank = PT_NAME(forest_rank)(s, count, e);
-        const int64_t i = (int64_t)s->edge[e] >> PT_FOREST_SHIFT,
-                      j = s->edge[e] & (PT_FOREST_POINTS - 1);
-        if (rank < n - k)
-            code[rank] = id ? id[i * n + j] : (int32_t)PT_NAME(forest_index)(n, i, j);
+    for (int64_t e = 0; e < count; e += FOREST_LANES) {
+        const PT_NAME(forest_words) ranks = PT_NAME(forest_ranks)(s, count, e);
+        PT_SBITS rank[FOREST_LANES];
+        memcpy(rank, &ranks, sizeof rank);
+        for (int64_t f = e; f < count && f < e + FOREST_LANES; f++) {
+            const int64_t i = (int64_t)s->edge[f] >> PT_FOREST_SHIFT,
+                          j = s->edge[f] & (PT_FOREST_POINTS - 1);
+            if (rank[f - e] < n - k)
+                code[rank[f - e]] = id ? id[i * n + j] : (int32_t)PT_NAME(forest_index)(n, i, j);
+        }
     }
     for (int64_t at = n - k; at < (n > 1 ? n - 1 : 1); at++)
         code[at] = -1;
@@ -263,17 +294,21 @@ static inline size_t PT_NAME(forest_room)(size_t bytes) {
 
 static inline size_t PT_NAME(forest_prim_size)(int64_t n) {
     const int64_t stride = PT_NAME(forest_stride)(n);
-    return (size_t)(n * stride + 4 * (stride + FOREST_LANES)) * sizeof(PT_REAL) + 64;
+    return (size_t)(n * stride + 4 * (stride + FOREST_LANES)) * sizeof(PT_REAL) +
+           PT_NAME(forest_room)((size_t)n) + 64;
 }
 
+/* work is 64-byte aligned, and so are rows of a multiple of FOREST_LANES */
 static PT_NAME(forest_prim) PT_NAME(forest_cut)(int64_t n, char *work) {
     const int64_t stride = PT_NAME(forest_stride)(n), row = stride + FOREST_LANES;
     PT_NAME(forest_prim) s;
     s.w = (PT_REAL *)(void *)work;
-    s.best = s.w + n * stride;
-    s.weight = s.best + row;
-    s.at = (PT_SBITS *)(void *)(s.weight + row);
-    s.edge = s.at + row;
+    PT_REAL *rest = s.w + n * stride;
+    s.best = (PT_NAME(forest_reals) *)(void *)rest;
+    s.at = (PT_NAME(forest_words) *)(void *)(rest + row);
+    s.weight = rest + 2 * row;
+    s.edge = (PT_SBITS *)(void *)(rest + 3 * row);
+    s.taken = (uint8_t *)(void *)(rest + 4 * row);
     return s;
 }
 
