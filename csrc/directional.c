@@ -21,30 +21,6 @@ typedef struct {
     void *out, *out_error;
 } directional;
 
-/* The shortest direction with the same J t, where the solutions share constraints. widths: 1 / (epsilon sigma_j). */
-static void shorten(const pt_job *job, int64_t row, const double *widths, double *t) {
-    const pt_problem *p = &job->problem;
-    double least = INFINITY, most = 0, above = 0, below = 0;
-    for (int64_t j = 0; j < job->n; j++) {
-        if (!(pt_real_at(job, job->theta, row * job->n + j) > -INFINITY))
-            continue;
-        least = widths[j] < least ? widths[j] : least;
-        most = widths[j] > most ? widths[j] : most;
-        above += t[j] * widths[j] * widths[j];
-        below += widths[j] * widths[j];
-    }
-    if (!(least > 0) ||
-        most == 0) /* a constant entry: moving all entries alike is no constant change */
-        return;
-    if (job->solve->project) {
-        if (least == most)
-            job->solve->project(p, row, pt_real_row(job, job->theta, row, job->n), t);
-        return;
-    }
-    for (int64_t j = 0; p->even && j < job->n; j++)
-        t[j] -= above / below;
-}
-
 /* Fill the unit direction of a row; returns ||h||. */
 static double aim(const pt_job *job, int64_t row, const void *tangent, int symmetric,
                   double *widths, double *direction) {
@@ -54,7 +30,7 @@ static double aim(const pt_job *job, int64_t row, const void *tangent, int symme
     for (int64_t j = 0; j < job->n; j++)
         direction[j] = widths[j] == 0 ? 0 : pt_real_at(job, tangent, row * job->n + j);
     if (symmetric)
-        shorten(job, row, widths, direction);
+        pt_shorten(job, row, widths, direction);
     for (int64_t j = 0; j < job->n; j++) {
         direction[j] *= widths[j];
         square += direction[j] * direction[j];

@@ -72,4 +72,11 @@ void *pt_zeros(int64_t count, size_t element);
 /* "theta[2, 0, 5]" for an element of a row (element >= 0) or "theta[2, 0]" for the row. */
 void pt_name_place(const pt_job *job, int64_t row, int64_t element, char *out, size_t size);
 
+/* hull.c: projections on the span of differences of solutions. widths: 1 / (epsilon sigma_j), 0 where closed. Where an
+ * open entry has no noise, nothing is changed.
+ *   t  [in, out]  becomes the tangent with the same J t for which the sum of (t_j widths_j)^2 is least
+ *   x  [in, out]  becomes its orthogonal projection */
+void pt_shorten(const pt_job *job, int64_t row, const double *widths, double *t);
+void pt_into_hull(const pt_job *job, int64_t row, const double *widths, double *x);
+
 #endif

@@ -100,7 +100,13 @@ typedef enum {
 } pt_sampler;
 
 /* What is subtracted from y in the score estimator, for draw m (MATH.md, section 3). */
-typedef enum { PT_NO_BASELINE = 0, PT_LOO, PT_SOLUTION, PT_HYBRID } pt_baseline;
+typedef enum {
+    PT_NO_BASELINE = 0,
+    PT_LOO,
+    PT_SOLUTION,
+    PT_HYBRID,
+    PT_BEST /* hybrid; for few draws of a linear oracle J^T g mixes both forms of the estimator (refined.c) */
+} pt_baseline;
 
 typedef struct {
     const void *data;   /* NULL: not given. Type and meaning: see the solver's file */

@@ -15,6 +15,7 @@ pt_baseline_weights pt_make_baseline(const pt_job *job) {
     case PT_LOO: /* mean of the other draws, or of the other pairs' */
         return mirrored ? (pt_baseline_weights){ 1, 1 / (m - 2), 0, 1 / (m - 2) }
                         : (pt_baseline_weights){ m / (m - 1), 0, 0, 1 / (m - 1) };
+    case PT_BEST:
     case PT_HYBRID: /* (y*(theta) + the others) over their number */
         return mirrored ? (pt_baseline_weights){ 1, 0.5 / pairs, 1 / pairs, 0.5 / pairs }
                         : (pt_baseline_weights){ (m + 1) / m, 0, 1 / m, 1 / m };
@@ -90,7 +91,7 @@ static pt_status weigh_block(void *ctx, int64_t index, void *work, pt_poll_fn st
     return PT_OK;
 }
 
-static pt_status weigh_draws(pt_pullback *b, const pt_wave *wave) {
+pt_status pt_weigh_draws(pt_pullback *b, const pt_wave *wave) {
     b->wave = wave;
     b->n_blocks = (wave->n_m + PT_SAMPLE_BLOCK - 1) / PT_SAMPLE_BLOCK;
     const double cost =
@@ -217,7 +218,7 @@ static pt_status sum_columns(pt_pullback *b, const pt_wave *wave) {
 }
 
 static pt_status vjp_wave(void *ctx, const pt_wave *wave) {
-    const pt_status status = weigh_draws(ctx, wave);
+    const pt_status status = pt_weigh_draws(ctx, wave);
     return status == PT_OK ? sum_columns(ctx, wave) : status;
 }
 
@@ -244,7 +245,7 @@ static int finishes_columns(const pt_call *call, const pt_consumer *want) {
 pt_status pt_pull_back(pt_job *job, pt_pullback *b, pt_consumer *want, int with_squares,
                        int with_weights, int with_constant, pt_error *err) {
     pt_call call;
-    pt_status status = pt_call_begin(&call, job, job->n_samples, err);
+    pt_status status = pt_call_begin_with(&call, job, job->n_samples, b->least_work, err);
     const pt_problem *p = &job->problem;
     b->call = &call;
     want->ctx = b;
@@ -284,6 +285,8 @@ pt_status pt_pull_back(pt_job *job, pt_pullback *b, pt_consumer *want, int with_
 }
 
 pt_status pt_vjp(pt_job *job, const void *g, void *grad, void *grad_error, pt_error *err) {
+    if (pt_is_refined(job))
+        return pt_vjp_refined(job, g, grad, grad_error, err);
     pt_pullback b = { .width = job->n,
                       .base = pt_make_baseline(job),
                       .g = g,
@@ -334,7 +337,7 @@ pt_status pt_dot_draws(pt_pullback *b, const pt_wave *wave) {
 /* Weights (if there is a cotangent) times the draws' sums, added up. */
 static pt_status scalar_wave(void *ctx, const pt_wave *wave) {
     pt_pullback *b = ctx;
-    pt_status status = b->g ? weigh_draws(b, wave) : PT_OK;
+    pt_status status = b->g ? pt_weigh_draws(b, wave) : PT_OK;
     if (status == PT_OK)
         status = pt_dot_draws(b, wave);
     for (int64_t i = 0; status == PT_OK && i < wave->n_rows * wave->n_m; i++)

@@ -23,7 +23,8 @@ typedef struct {
     double *sums,
         *squares; /* run rows x width; not there where columns are finished in their own tasks */
     int with_squares,
-        whole; /* whole: each wave has all draws, and columns enough for all threads */
+        whole;         /* whole: each wave has all draws, and columns enough for all threads */
+    size_t least_work; /* bytes of scratch that the tasks need besides the kernels' */
     pt_column_sum what;
     pt_draw_sum dot;
     int64_t n_columns, n_blocks; /* units of a wave */
@@ -40,6 +41,13 @@ pt_status pt_begin_sums(void *ctx, int64_t row0, int64_t n_rows);
 
 /* weights[m] = the draw's sum over coordinates (times the weight that is there, with a cotangent). */
 pt_status pt_dot_draws(pt_pullback *b, const pt_wave *wave);
+
+/* weights[m] = <y_m - b_m, g>. */
+pt_status pt_weigh_draws(pt_pullback *b, const pt_wave *wave);
+
+/* refined.c: does the score estimator of this job's J^T g mix both forms, and its sums. */
+int pt_is_refined(const pt_job *job);
+pt_status pt_vjp_refined(pt_job *job, const void *g, void *grad, void *grad_error, pt_error *err);
 
 /* Allocate what b needs, walk, free. */
 pt_status pt_pull_back(pt_job *job, pt_pullback *b, pt_consumer *want, int with_squares,

@@ -14,6 +14,7 @@ from ._checks import Real, as_like
 
 SAMPLERS = {"iid": 0, "antithetic": 1, "lhs": 2, "sobol": 3}
 BASELINES = {None: 0, "loo": 1, "solution": 2, "hybrid": 3}
+BEST = 4  # "auto": hybrid, and for few draws of a linear oracle both forms of the estimator mixed
 
 
 class Layout(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, one_of
-from ._run import BASELINES, SAMPLERS, Draw, Problem, start
+from ._run import BASELINES, BEST, SAMPLERS, Draw, Problem, start
 from ._values import _show
 from .estimators import ESTIMATES, BeyondExactError, Estimate, ExactEstimate, available, need_score, need_value
 from .noise import Noise, NoiseBase, as_noise
@@ -48,8 +48,9 @@ class Perturbed:
         M a power of two: their standard errors are those of independent draws, an upper bound. "auto" is "iid".
     baseline : {"auto", "loo", "solution", "hybrid"} or None, default "auto"
         What the score estimator subtracts from y*, with no bias: nothing; the mean of the other draws; y*(theta), one
-        more solve; y*(theta) and the other draws averaged together. "auto" is "hybrid", with
-        lhs and sobol (where it would be biased) "solution".
+        more solve; y*(theta) and the other draws averaged together. "auto" is "hybrid" (with lhs and sobol, where that
+        would be biased, "solution"), and for up to 64 independent draws of a linear oracle ``vjp`` then mixes J^T g and
+        J g, which are equal, each projected on the hull of the solutions: less error, no longer linear in g.
     seed : int, SeedSequence, Generator or None
         With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate).
         Without one the operating system gives one for each call. Copies and pickles keep the number.
@@ -133,6 +134,8 @@ class Perturbed:
         dependent = self._sampler in (SAMPLERS["lhs"], SAMPLERS["sobol"])
         if baseline == "auto":
             baseline = "solution" if dependent else self._solver._default_baseline
+            if baseline == "hybrid":
+                return BEST
         if dependent and baseline in ("loo", "hybrid"):
             raise ValueError(
                 f"baseline {baseline!r} is biased with sampler 'lhs' or 'sobol', whose draws depend on each other: use "

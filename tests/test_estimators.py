@@ -33,7 +33,7 @@ def replicate(theta, rows):
 
 
 def score_layer(solver, **options):
-    options = {"estimator": "score", "epsilon": EPSILON, "seed": 0} | options
+    options = {"estimator": "score", "epsilon": EPSILON, "seed": 0, "baseline": "hybrid"} | options
     return pt.Perturbed(solver, **options)
 
 
