@@ -29,11 +29,22 @@ SOLVERS = {
     "ranking down": (pt.Ranking(descending=True), (6,)),
     "permutation": (pt.Permutation(), (4,)),
     "permutation down": (pt.Permutation(descending=True), (5,)),
+    "warping": (pt.DTW(), (3, 4)),
+    "warping in a band": (pt.DTW(band=1), (4, 5)),
 }
+PATHS = ["warping", "warping in a band"]
 
 
 def breaks(solver, item, j):
-    """Where entry j of an item may switch the solution: for all of these solvers, at the other entries."""
+    """Where entry j of an item may switch the solution: of a path by its values, else at the others."""
+    if isinstance(solver, pt.DTW):
+        high = item.astype(np.float64)
+        high.flat[j] = 100.0
+        low = high.copy()
+        low.flat[j] = -100.0
+        if solver(high).flat[j] == 0 or solver(low).flat[j] == 1:
+            return np.array([])
+        return np.array([solver.value(low) - (solver.value(high) - 100.0)])
     return np.unique(np.delete(item.reshape(-1), j)[np.isfinite(np.delete(item.reshape(-1), j))])
 
 
@@ -50,12 +61,12 @@ def terms(solver, theta, items, distribution, width, g=None):
         own = solver(item).astype(np.float64)
         term = own.copy() if g is None else np.zeros(theta.shape)
         for j in range(theta.size):
-            if not np.isfinite(theta.flat[j]) or width[j] == 0:
+            if not np.isfinite(theta.flat[j]) or width.flat[j] == 0:
                 continue
             at = breaks(solver, item, j)
             edges = np.concatenate([[at[0] - 2], at, [at[-1] + 2]]) if at.size else np.array([-1.0, 1.0])
             ys = [moved(solver, item, j, x) for x in (edges[1:] + edges[:-1]) / 2]
-            u = (at - theta.flat[j]) / width[j]
+            u = (at - theta.flat[j]) / width.flat[j]
             if g is None:
                 chance = np.diff(np.concatenate([[0], distribution.cdf(u), [1]]))
                 mean = sum(p * y for p, y in zip(chance, ys, strict=True))
@@ -65,7 +76,7 @@ def terms(solver, theta, items, distribution, width, g=None):
                 term[column] = mean[column]
             else:
                 jumps = [float(np.sum(g * (b - a))) for a, b in itertools.pairwise(ys)]
-                term.flat[j] = (distribution.pdf(u) * jumps).sum() / width[j]
+                term.flat[j] = (distribution.pdf(u) * jumps).sum() / width.flat[j]
         result.append(term)
     return np.array(result)
 
@@ -92,12 +103,12 @@ def test_terms_are_what_solving_again_finds(name, noise, dtype):
     scale = np.ones(item)
     if item[0] < 100:
         scale = rng.uniform(0.5, 1.5, item)
-        scale[0] = 0
+        scale.flat[0] = 0
         if name not in ("all", "ordered, all") and "ranking" not in name and "permutation" not in name:
-            theta[2] = -np.inf
+            theta.flat[1] = -np.inf
     noise_object = type(noise_object)(**({"centered": True} if noise == "centered" else {}), scale=scale)
     options = {"noise": noise_object, "epsilon": 0.7, "samples": 4, "seed": 3}
-    items = perturbed_items(theta, 1, **options)[0]
+    items = perturbed_items(theta, len(item), **options)[0]
     est = pt.Perturbed(solver, estimator="rao_blackwell", **options).estimate(theta)
     assert est.method == "rao_blackwell"
     g = rng.normal(size=est.y.shape).astype(dtype)
@@ -152,9 +163,60 @@ def test_ranking_is_unbiased():
     assert (np.abs(1.02 * est.vjp(g) - grad) > 5 * est.vjp_stderr(g)).any()
 
 
+@pytest.mark.parametrize("noise", ["normal", "gumbel", "laplace", "logistic", pt.Multiplicative(pt.Normal())])
+@pytest.mark.parametrize("name", PATHS)
+def test_paths_are_unbiased(name, noise):
+    solver, item = SOLVERS[name]
+    rng = np.random.default_rng(2)
+    theta = rng.normal(size=item)
+    options = {"noise": noise, "epsilon": 0.8}
+    a = pt.Perturbed(solver, estimator="rao_blackwell", samples=40_000, seed=0, **options).estimate(theta)
+    b = pt.Perturbed(solver, estimator="score", samples=160_000, seed=1, **options).estimate(theta)
+    g = rng.normal(size=item)
+    for x, y, ex, ey in (
+        (a.y, b.y, a.y_stderr, b.y_stderr),
+        (a.vjp(g), b.vjp(g), a.vjp_stderr(g), b.vjp_stderr(g)),
+    ):
+        error = np.sqrt(ex**2 + ey**2 + 1e-10)  # a cell that no draw took has no stderr
+        assert (np.abs(x - y) < 5 * error).all()
+        assert (np.abs(1.1 * x - y) > 5 * error).any()
+
+
+LENGTHS = {"warping": [(3, 2), (1, 4), (3, 4), (1, 1)], "warping in a band": [(4, 5), (2, 3), (3, 2), (1, 1)]}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", PATHS)
+def test_lengths_and_masks_of_paths(name, dtype):
+    solver, item = SOLVERS[name]
+    lengths = np.array(LENGTHS[name])
+    rng = np.random.default_rng(4)
+    theta = rng.normal(size=(len(lengths), *item)).astype(dtype)
+    g = rng.normal(size=theta.shape).astype(dtype)
+    mask = np.ones(theta.shape, bool)
+    mask[:, 1, 1] = lengths[:, 0] == 1
+    if "band" in name:
+        mask[:, 1, 1] = True
+        mask[:, 0, 1] = lengths[:, 0] == 1
+    options = {"epsilon": 0.7, "samples": 5, "seed": 3}
+    items = perturbed_items(theta, len(item), noise="normal", **options)
+    est = pt.Perturbed(solver, estimator="rao_blackwell", **options).estimate(theta, lengths=lengths, mask=mask)
+    grad = est.vjp(g)
+    for i, size in enumerate(lengths):
+        inside = tuple(slice(0, k) for k in np.atleast_1d(size))
+        closed = np.where(mask[i], theta[i], -np.inf)[inside]
+        noisy = np.where(mask[i], items[i], -np.inf)[:, *inside]
+        width = np.full(closed.shape, 0.7)
+        y, want = np.zeros(item), np.zeros(item)
+        y[inside] = terms(solver, closed, noisy, stats.norm, width).mean(0)
+        want[inside] = terms(solver, closed, noisy, stats.norm, width, g[i][inside].astype(np.float64)).mean(0)
+        close(est.y[i], y, dtype)
+        close(grad[i], want, dtype)
+
+
 @pytest.mark.parametrize("sampler", ["iid", "antithetic"])
 @pytest.mark.parametrize("noise", ["normal", "gumbel"])
-@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered"])
+@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered", "warping"])
 def test_standard_errors_are_calibrated(name, noise, sampler):
     solver, item = SOLVERS[name]
     theta = np.random.default_rng(0).normal(size=item)
@@ -179,12 +241,13 @@ def test_jvp_and_jacobian_agree_with_pullbacks():
         t, g = rng.normal(size=theta.shape), rng.normal(size=est.y.shape)
         jacobian = est.jacobian()
         assert jacobian.shape == est.y.shape + item, name
-        by_rows = np.einsum("rij,ri->rj", jacobian.reshape(2, -1, theta.shape[1]), g.reshape(2, -1))
-        np.testing.assert_allclose(est.vjp(g), by_rows, atol=1e-12)
+        matrix = jacobian.reshape(2, -1, theta[0].size)
+        by_rows = np.einsum("rij,ri->rj", matrix, g.reshape(2, -1))
+        np.testing.assert_allclose(est.vjp(g).reshape(2, -1), by_rows, atol=1e-12)
         if solver._linear:  # of a symmetric J the pullback is as good an estimate
             same(est.jvp(t), est.vjp(t))
         else:
-            by_rows = np.einsum("rij,rj->ri", jacobian.reshape(2, -1, theta.shape[1]), t)
+            by_rows = np.einsum("rij,rj->ri", matrix, t)
             np.testing.assert_allclose(est.jvp(t).reshape(2, -1), by_rows, atol=1e-12)
 
 
@@ -204,7 +267,7 @@ def test_multiplicative_noise(name, theta):
     assert a.vjp(g)[theta == 0].sum() == 0
 
 
-@pytest.mark.parametrize("name", ["argmax", "top 9", "ranking", "permutation", "ordered"])
+@pytest.mark.parametrize("name", ["argmax", "top 9", "ranking", "permutation", "ordered", *PATHS])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_batch_is_a_loop_whatever_threads_and_memory(name, dtype):
     solver, item = SOLVERS[name]

@@ -12,6 +12,8 @@
 #endif
 #include <assert.h>
 
+#include "cuts.h"
+
 #define DTW_POLL 65536                      /* cells between two questions to group->stop */
 #define DTW_WORD (4 * (int)sizeof(PT_REAL)) /* steps in a word: two bits each */
 
@@ -113,6 +115,8 @@ static pt_status PT_NAME(dtw_prepare)(pt_problem *p, pt_error *err) {
     p->lanes = PT_LANES;
     p->linear = 1;
     p->sign = 1;
+    p->moves = PT_MOVES_THRESHOLD;
+    p->moves_lanes = 1;
     return PT_OK;
 }
 
@@ -195,10 +199,123 @@ static pt_status PT_NAME(dtw_solve)(const pt_problem *p, const pt_group *group, 
     return status;
 }
 
+/* ---- thresholds (MATH, section 5): best paths through each cell, and without it ---- */
+
+/* Tables of one draw, in double. A cell's rest is a best path through it, without its own score. */
+typedef struct {
+    const PT_REAL *theta, *g; /* g: NULL where changes are not asked for */
+    int64_t m, last[2];
+    path_sum *rest; /* n x m: of the part before a cell, then of all */
+    path_sum
+        *line; /* m + 1: best parts from a row's cells on, own score included; column j at j + 1 */
+    path_cut
+        *cuts; /* n + m - 1 levels i + j; a diagonal step from (i, j) crosses level i + j + 1 */
+} PT_NAME(dtw_marginals);
+
+static inline path_sum PT_NAME(dtw_cell)(const PT_NAME(dtw_marginals) * t, int64_t v) {
+    return (path_sum){ (double)t->theta[v], t->g ? (double)t->g[v] : 0 };
+}
+
+/* rest of each cell = the best part before it. */
+static void PT_NAME(dtw_before)(const PT_NAME(dtw_marginals) * t) {
+    for (int64_t j = 0; j <= t->m; j++)
+        t->line[j] = path_none();
+    t->line[0] = (path_sum){ 0, 0 };
+    for (int64_t i = 0; i <= t->last[0]; i++) {
+        path_sum diagonal = t->line[0], left = path_none();
+        t->line[0] = left;
+        for (int64_t j = 0; j <= t->last[1]; j++) {
+            const int64_t v = i * t->m + j;
+            const path_sum up = t->line[j + 1];
+            t->rest[v] = path_most(path_most(diagonal, up), left);
+            diagonal = up;
+            t->line[j + 1] = left = path_join(t->rest[v], PT_NAME(dtw_cell)(t, v));
+        }
+    }
+}
+
+/* rest of each cell, from that before it and the best part after it; cuts. line: of row i + 1, then of row i. */
+static void PT_NAME(dtw_after)(const PT_NAME(dtw_marginals) * t) {
+    for (int64_t j = 0; j <= t->m; j++)
+        t->line[j] = path_none();
+    for (int64_t l = 0; l <= t->last[0] + t->last[1]; l++)
+        t->cuts[l] = path_cut_none();
+    for (int64_t i = t->last[0]; i >= 0; i--) {
+        path_sum diagonal = path_none(), right = path_none();
+        for (int64_t j = t->last[1]; j >= 0; j--) {
+            const int64_t v = i * t->m + j;
+            const int end = i == t->last[0] && j == t->last[1];
+            const path_sum own = PT_NAME(dtw_cell)(t, v), down = t->line[j + 1];
+            const path_sum past =
+                end ? (path_sum){ 0, 0 } : path_most(path_most(diagonal, down), right);
+            path_sum all = path_join(t->rest[v], own);
+            if (diagonal.score > -INFINITY)
+                path_cut_offer(&t->cuts[i + j + 1], path_join(all, diagonal), -1);
+            t->rest[v] = path_join(t->rest[v], past);
+            all = path_join(all, past);
+            path_cut_offer(&t->cuts[i + j], all, v);
+            diagonal = down;
+            t->line[j + 1] = right = path_join(own, past);
+        }
+    }
+}
+
+/* A cell off the draw's path enters against that path; one on it leaves for the best other crossing of its level. */
+static void PT_NAME(dtw_changes)(const PT_NAME(dtw_marginals) * t, const int32_t *code,
+                                 PT_REAL *tau, PT_REAL *change) {
+    const path_sum whole = path_join(t->rest[0], PT_NAME(dtw_cell)(t, 0));
+    for (int64_t i = 0; i <= t->last[0]; i++)
+        for (int64_t j = 0; j <= t->last[1]; j++) {
+            const int64_t v = i * t->m + j;
+            const path_sum in = path_join(t->rest[v], PT_NAME(dtw_cell)(t, v));
+            if (!(in.score > -INFINITY))
+                continue;
+            const int on = code[v / 32] >> v % 32 & 1;
+            const path_sum out = on ? path_cut_without(&t->cuts[i + j], v) : whole;
+            tau[v] = (PT_REAL)(out.score - t->rest[v].score);
+            if (t->g)
+                change[v] = (PT_REAL)(in.g - out.g);
+        }
+}
+
+static size_t PT_NAME(dtw_thresholds_size)(const pt_problem *p) {
+    const size_t n = (size_t)p->dims[0], m = (size_t)p->dims[1];
+    return (n * m + m + 1) * sizeof(path_sum) + (n + m) * sizeof(path_cut);
+}
+
+static pt_status PT_NAME(dtw_thresholds)(const pt_problem *p, const pt_group *group,
+                                         const int32_t *code, const void *g, void *taus,
+                                         void *changes, void *work, pt_error *err) {
+    const int64_t n = p->dims[0], m = p->dims[1];
+    path_sum *rest = work;
+    PT_NAME(dtw_marginals) t = { .g = g, .m = m, .rest = rest, .line = rest + n * m };
+    (void)err;
+    t.cuts = (path_cut *)(void *)(t.line + m + 1);
+    for (int axis = 0; axis < 2; axis++)
+        t.last[axis] = PT_NAME(dtw_last)(p, group->row[0], axis);
+    for (int64_t d = 0; d < group->n_draws; d++) {
+        PT_REAL *tau = (PT_REAL *)taus + d * group->draw_step;
+        PT_REAL *change = g ? (PT_REAL *)changes + d * group->draw_step : NULL;
+        t.theta = (const PT_REAL *)group->theta + d * group->draw_step;
+        for (int64_t v = 0; v < n * m; v++)
+            tau[v] = PT_INFINITY;
+        for (int64_t v = 0; g && v < n * m; v++)
+            change[v] = 0;
+        PT_NAME(dtw_before)(&t);
+        PT_NAME(dtw_after)(&t);
+        PT_NAME(dtw_changes)(&t, code + d * p->code_len, tau, change);
+        if (group->stop && group->stop(group->stop_ctx))
+            return PT_E_STOPPED;
+    }
+    return PT_OK;
+}
+
 static const pt_solver PT_NAME(dtw) = {
     .name = "dtw",
     .prepare = PT_NAME(dtw_prepare),
     .check = PT_NAME(dtw_check),
     .work_size = PT_NAME(dtw_work_size),
     .solve = PT_NAME(dtw_solve),
+    .thresholds = PT_NAME(dtw_thresholds),
+    .thresholds_size = PT_NAME(dtw_thresholds_size),
 };

@@ -39,7 +39,8 @@ class DTW(Solver):
     end, the diagonal step if its V is the largest, else the one from above (i-1, j), else that from the left (i, j-1).
 
     O(n m) a draw, O(n band) for the path in a band; 16 draws are solved at a time in vector lanes, and the way back
-    takes 4 bytes a cell for all of them. theta, epsilon and value share one unit; y has none.
+    takes 4 bytes a cell for all of them. "rao_blackwell" adds two more passes over all cells a draw, one draw at a time
+    in double precision. theta, epsilon and value share one unit; y has none.
 
     References
     ----------
@@ -64,6 +65,7 @@ class DTW(Solver):
 
     _core_name: ClassVar[str] = "dtw"
     _item_ndim: ClassVar[int] = 2
+    _moves: ClassVar[bool] = True
     _instance: ClassVar[tuple[str, ...]] = ("mask", "lengths")
 
     def __post_init__(self) -> None:
