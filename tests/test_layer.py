@@ -228,6 +228,7 @@ def test_epsilon_of_a_call():
         (pt.Ranking(), "normal", "exact"),
         (pt.Ranking(), pt.Gumbel(scale=[1.0, 2.0]), "rao_blackwell"),
         (pt.DTW(), "normal", "rao_blackwell"),
+        (pt.Viterbi(np.eye(2)), "normal", "rao_blackwell"),
         (pt.GridPath(), "normal", "score"),
         (pt.Oracle(np.sign, linear=False), "normal", "score"),
     ],

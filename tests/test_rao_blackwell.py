@@ -31,13 +31,16 @@ SOLVERS = {
     "permutation down": (pt.Permutation(descending=True), (5,)),
     "warping": (pt.DTW(), (3, 4)),
     "warping in a band": (pt.DTW(band=1), (4, 5)),
+    "states": (pt.Viterbi([[0.5, -1.0, 0.2], [-0.3, 0.0, -np.inf], [1.0, -0.2, 0.1]]), (4, 3)),
+    "states, each": (pt.Viterbi(np.random.default_rng(7).normal(size=(3, 3, 3))), (4, 3)),
+    "edges": (pt.Viterbi(), (3, 2, 2)),
 }
-PATHS = ["warping", "warping in a band"]
+PATHS = ["warping", "warping in a band", "states", "states, each", "edges"]
 
 
 def breaks(solver, item, j):
     """Where entry j of an item may switch the solution: of a path by its values, else at the others."""
-    if isinstance(solver, pt.DTW):
+    if isinstance(solver, pt.DTW | pt.Viterbi):
         high = item.astype(np.float64)
         high.flat[j] = 100.0
         low = high.copy()
@@ -183,10 +186,11 @@ def test_paths_are_unbiased(name, noise):
 
 
 LENGTHS = {"warping": [(3, 2), (1, 4), (3, 4), (1, 1)], "warping in a band": [(4, 5), (2, 3), (3, 2), (1, 1)]}
+LENGTHS |= {"states": [4, 2, 1], "edges": [4, 3, 2]}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("name", list(LENGTHS))
 def test_lengths_and_masks_of_paths(name, dtype):
     solver, item = SOLVERS[name]
     lengths = np.array(LENGTHS[name])
@@ -194,16 +198,13 @@ def test_lengths_and_masks_of_paths(name, dtype):
     theta = rng.normal(size=(len(lengths), *item)).astype(dtype)
     g = rng.normal(size=theta.shape).astype(dtype)
     mask = np.ones(theta.shape, bool)
-    mask[:, 1, 1] = lengths[:, 0] == 1
-    if "band" in name:
-        mask[:, 1, 1] = True
-        mask[:, 0, 1] = lengths[:, 0] == 1
+    mask[0].reshape(-1)[1] = False
     options = {"epsilon": 0.7, "samples": 5, "seed": 3}
     items = perturbed_items(theta, len(item), noise="normal", **options)
     est = pt.Perturbed(solver, estimator="rao_blackwell", **options).estimate(theta, lengths=lengths, mask=mask)
     grad = est.vjp(g)
     for i, size in enumerate(lengths):
-        inside = tuple(slice(0, k) for k in np.atleast_1d(size))
+        inside = tuple(slice(0, k - (name == "edges")) for k in np.atleast_1d(size))
         closed = np.where(mask[i], theta[i], -np.inf)[inside]
         noisy = np.where(mask[i], items[i], -np.inf)[:, *inside]
         width = np.full(closed.shape, 0.7)
@@ -216,7 +217,7 @@ def test_lengths_and_masks_of_paths(name, dtype):
 
 @pytest.mark.parametrize("sampler", ["iid", "antithetic"])
 @pytest.mark.parametrize("noise", ["normal", "gumbel"])
-@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered", "warping"])
+@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered", "warping", "states"])
 def test_standard_errors_are_calibrated(name, noise, sampler):
     solver, item = SOLVERS[name]
     theta = np.random.default_rng(0).normal(size=item)

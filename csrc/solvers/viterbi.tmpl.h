@@ -16,6 +16,8 @@
 #endif
 #include <assert.h>
 
+#include "cuts.h"
+
 #define VITERBI_EDGES 0
 #define VITERBI_ONE 1
 #define VITERBI_EACH 2
@@ -180,6 +182,8 @@ static pt_status PT_NAME(viterbi_prepare)(pt_problem *p, pt_error *err) {
     p->lanes = PT_LANES;
     p->linear = 1;
     p->sign = 1;
+    p->moves = PT_MOVES_THRESHOLD;
+    p->moves_lanes = 1;
     return PT_OK;
 }
 
@@ -292,6 +296,135 @@ static double PT_NAME(viterbi_fixed)(const pt_problem *p, int64_t row, const int
     return sum;
 }
 
+/* ---- thresholds (MATH, section 5): best paths through each state or edge, and without it ---- */
+
+/* Tables of one draw, in double. */
+typedef struct {
+    PT_NAME(viterbi) v;
+    const PT_REAL *theta, *g; /* g: NULL where changes are not asked for */
+    int64_t length;
+    path_sum *before; /* steps x states: best parts up to a state, its own score not included */
+    path_sum *past;   /* states: best parts after a state of a step, its own score not included */
+    path_sum *next;   /* states: the same of a step, own score included */
+    path_sum *rest;   /* of a level: best paths through each entry, its own score not included */
+} PT_NAME(viterbi_marginals);
+
+static inline path_sum PT_NAME(viterbi_entry)(const PT_NAME(viterbi_marginals) * m, int64_t j) {
+    return (path_sum){ (double)m->theta[j], m->g ? (double)m->g[j] : 0 };
+}
+
+static inline path_sum PT_NAME(viterbi_own)(const PT_NAME(viterbi_marginals) * m, int64_t t,
+                                            int64_t s) {
+    if (m->v.form == VITERBI_EDGES)
+        return (path_sum){ 0, 0 };
+    return PT_NAME(viterbi_entry)(m, t * m->v.states + s);
+}
+
+/* The edge from state r to state s of step t >= 1. */
+static inline path_sum PT_NAME(viterbi_edge)(const PT_NAME(viterbi_marginals) * m, int64_t t,
+                                             int64_t r, int64_t s) {
+    const int64_t n = m->v.states;
+    if (m->v.form == VITERBI_EDGES)
+        return PT_NAME(viterbi_entry)(m, ((t - 1) * n + r) * n + s);
+    return (path_sum){ (double)PT_NAME(viterbi_edges)(&m->v, t)[r * n + s], 0 };
+}
+
+static void PT_NAME(viterbi_before)(const PT_NAME(viterbi_marginals) * m) {
+    const int64_t n = m->v.states;
+    for (int64_t s = 0; s < n; s++)
+        m->before[s] = (path_sum){ 0, 0 };
+    for (int64_t t = 1; t < m->length; t++) {
+        path_sum *into = m->before + t * n;
+        for (int64_t s = 0; s < n; s++)
+            into[s] = path_none();
+        for (int64_t r = 0; r < n; r++) {
+            const path_sum from = path_join(into[r - n], PT_NAME(viterbi_own)(m, t - 1, r));
+            for (int64_t s = 0; s < n; s++)
+                into[s] = path_most(into[s], path_join(from, PT_NAME(viterbi_edge)(m, t, r, s)));
+        }
+    }
+}
+
+/* Thresholds of a level: `count` entries of theta from j0 on, of which each path uses one, and this draw's `used`. */
+static void PT_NAME(viterbi_changes)(const PT_NAME(viterbi_marginals) * m, int64_t j0,
+                                     int64_t count, int64_t used, PT_REAL *tau, PT_REAL *change) {
+    path_cut cut = path_cut_none();
+    for (int64_t k = 0; k < count; k++)
+        path_cut_offer(&cut, path_join(m->rest[k], PT_NAME(viterbi_entry)(m, j0 + k)), k);
+    const path_sum whole = cut.best[0], other = path_cut_without(&cut, used - j0);
+    for (int64_t k = 0; k < count; k++) {
+        const path_sum in = path_join(m->rest[k], PT_NAME(viterbi_entry)(m, j0 + k)),
+                       out = k == used - j0 ? other : whole;
+        if (!(in.score > -INFINITY))
+            continue;
+        tau[j0 + k] = (PT_REAL)(out.score - m->rest[k].score);
+        if (m->g)
+            change[j0 + k] = (PT_REAL)(in.g - out.g);
+    }
+}
+
+/* Thresholds level by level, from the last step to the first. */
+static void PT_NAME(viterbi_levels)(const PT_NAME(viterbi_marginals) * m, const int32_t *code,
+                                    PT_REAL *tau, PT_REAL *change) {
+    const int64_t n = m->v.states;
+    const int edges = m->v.form == VITERBI_EDGES;
+    for (int64_t s = 0; s < n; s++)
+        m->past[s] = (path_sum){ 0, 0 };
+    for (int64_t t = m->length - 1; t >= 0; t--) {
+        const path_sum *before = m->before + t * n;
+        for (int64_t s = 0; s < n; s++) {
+            m->rest[s] = path_join(before[s], m->past[s]);
+            m->next[s] = path_join(PT_NAME(viterbi_own)(m, t, s), m->past[s]);
+        }
+        if (!edges)
+            PT_NAME(viterbi_changes)(m, t * n, n, code[t], tau, change);
+        if (t == 0)
+            return;
+        for (int64_t r = 0; r < n; r++) {
+            m->past[r] = path_none();
+            for (int64_t s = 0; s < n; s++) {
+                const path_sum edge = PT_NAME(viterbi_edge)(m, t, r, s);
+                m->past[r] = path_most(m->past[r], path_join(edge, m->next[s]));
+                if (edges)
+                    m->rest[r * n + s] = path_join(before[r - n], m->next[s]);
+            }
+        }
+        if (edges)
+            PT_NAME(viterbi_changes)(m, (t - 1) * n * n, n * n, code[t - 1], tau, change);
+    }
+}
+
+static size_t PT_NAME(viterbi_thresholds_size)(const pt_problem *p) {
+    const PT_NAME(viterbi) v = PT_NAME(viterbi_open)(p);
+    const size_t n = (size_t)v.states;
+    return ((size_t)v.steps * n + 2 * n + (v.form == VITERBI_EDGES ? n * n : n)) * sizeof(path_sum);
+}
+
+static pt_status PT_NAME(viterbi_thresholds)(const pt_problem *p, const pt_group *group,
+                                             const int32_t *code, const void *g, void *taus,
+                                             void *changes, void *work, pt_error *err) {
+    PT_NAME(viterbi_marginals) m = { .v = PT_NAME(viterbi_open)(p), .g = g, .before = work };
+    (void)err;
+    m.length = PT_NAME(viterbi_length)(p, group->row[0]);
+    m.past = m.before + m.v.steps * m.v.states;
+    m.next = m.past + m.v.states;
+    m.rest = m.next + m.v.states;
+    for (int64_t d = 0; d < group->n_draws; d++) {
+        PT_REAL *tau = (PT_REAL *)taus + d * group->draw_step;
+        PT_REAL *change = g ? (PT_REAL *)changes + d * group->draw_step : NULL;
+        m.theta = (const PT_REAL *)group->theta + d * group->draw_step;
+        for (int64_t j = 0; j < p->n; j++)
+            tau[j] = PT_INFINITY;
+        for (int64_t j = 0; g && j < p->n; j++)
+            change[j] = 0;
+        PT_NAME(viterbi_before)(&m);
+        PT_NAME(viterbi_levels)(&m, code + d * p->code_len, tau, change);
+        if (group->stop && group->stop(group->stop_ctx))
+            return PT_E_STOPPED;
+    }
+    return PT_OK;
+}
+
 static const pt_solver PT_NAME(viterbi_solver) = {
     .name = "viterbi",
     .prepare = PT_NAME(viterbi_prepare),
@@ -299,4 +432,6 @@ static const pt_solver PT_NAME(viterbi_solver) = {
     .work_size = PT_NAME(viterbi_work_size),
     .solve = PT_NAME(viterbi_solve),
     .fixed = PT_NAME(viterbi_fixed),
+    .thresholds = PT_NAME(viterbi_thresholds),
+    .thresholds_size = PT_NAME(viterbi_thresholds_size),
 };

@@ -105,7 +105,7 @@ def weights_grad(lines, theta_grad):
 
 
 solver = pt.Viterbi()
-layer = pt.Perturbed(solver, epsilon=1.0, samples=2, seed=0)
+layer = pt.Perturbed(solver, epsilon=1.0, samples=2, estimator="score", seed=0)
 loss = pt.FenchelYoungLoss(layer)
 
 

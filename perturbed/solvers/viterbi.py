@@ -48,7 +48,8 @@ class Viterbi(Solver):
     `value`, `objective` and the losses have the transitions in them. Of a y between solutions the objective takes the
     sum of y(t, r) transitions(r, s) y(t+1, s): the mean over independent states with these chances.
 
-    O(T S^2) a draw; 16 draws are solved at a time in vector lanes. Noise falls on states, or on edges: two different
+    O(T S^2) a draw; 16 draws are solved at a time in vector lanes. "rao_blackwell" adds two more passes, one draw at a
+    time in double precision. Noise falls on states, or on edges: two different
     smoothings, and T S against (T - 1) S^2 draws of noise. theta, transitions, epsilon and value share one unit; y has
     none.
 
@@ -74,6 +75,7 @@ class Viterbi(Solver):
     transitions: ArrayLike | None = None
 
     _core_name: ClassVar[str] = "viterbi"
+    _moves: ClassVar[bool] = True
     _instance: ClassVar[tuple[str, ...]] = ("mask", "lengths")
 
     def __post_init__(self) -> None:
