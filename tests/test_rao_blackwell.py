@@ -34,13 +34,15 @@ SOLVERS = {
     "states": (pt.Viterbi([[0.5, -1.0, 0.2], [-0.3, 0.0, -np.inf], [1.0, -0.2, 0.1]]), (4, 3)),
     "states, each": (pt.Viterbi(np.random.default_rng(7).normal(size=(3, 3, 3))), (4, 3)),
     "edges": (pt.Viterbi(), (3, 2, 2)),
+    "alignment": (pt.Alignment("local", gap_open=0.3, gap_extend=0.1), (4, 5)),
+    "alignment, learned": (pt.Alignment("local"), (3, 4, 3)),
 }
-PATHS = ["warping", "warping in a band", "states", "states, each", "edges"]
+PATHS = ["warping", "warping in a band", "states", "states, each", "edges", "alignment", "alignment, learned"]
 
 
 def breaks(solver, item, j):
     """Where entry j of an item may switch the solution: of a path by its values, else at the others."""
-    if isinstance(solver, pt.DTW | pt.Viterbi):
+    if isinstance(solver, pt.DTW | pt.Viterbi | pt.Alignment):
         high = item.astype(np.float64)
         high.flat[j] = 100.0
         low = high.copy()
@@ -187,6 +189,7 @@ def test_paths_are_unbiased(name, noise):
 
 LENGTHS = {"warping": [(3, 2), (1, 4), (3, 4), (1, 1)], "warping in a band": [(4, 5), (2, 3), (3, 2), (1, 1)]}
 LENGTHS |= {"states": [4, 2, 1], "edges": [4, 3, 2]}
+LENGTHS |= {"alignment": [(4, 5), (2, 3), (1, 4)], "alignment, learned": [(3, 4), (2, 3), (3, 1)]}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -18,6 +18,7 @@
 #endif
 #include <assert.h>
 
+#include "cuts.h"
 #include "alignment_cells.tmpl.h"
 #include "alignment_trace.tmpl.h"
 #include "alignment_gaps.tmpl.h"
@@ -64,6 +65,10 @@ static pt_status PT_NAME(alignment_prepare)(pt_problem *p, pt_error *err) {
     p->code_kind = PT_CODE_INDEX;
     p->linear = 1;
     p->sign = 1;
+    if (p->ints[0] == PT_NAME(alignment_local) && p->ints[1] != PT_NAME(alignment_edges)) {
+        p->moves = PT_MOVES_THRESHOLD;
+        p->moves_lanes = 1;
+    }
     return PT_OK;
 }
 
@@ -357,6 +362,7 @@ static double PT_NAME(alignment_fixed_part)(const pt_problem *p, int64_t row, co
 }
 
 #include "alignment_soft.tmpl.h"
+#include "alignment_cuts.tmpl.h"
 
 static const pt_solver PT_NAME(alignment) = {
     .name = "alignment",
@@ -365,6 +371,8 @@ static const pt_solver PT_NAME(alignment) = {
     .work_size = PT_NAME(alignment_work_size),
     .solve = PT_NAME(alignment_solve),
     .fixed = PT_NAME(alignment_fixed_part),
+    .thresholds = PT_NAME(alignment_thresholds),
+    .thresholds_size = PT_NAME(alignment_thresholds_size),
     .soft = PT_NAME(alignment_soft),
     .soft_size = PT_NAME(alignment_soft_size),
 };

@@ -119,6 +119,10 @@ class Alignment(Solver):
         return 2 if self.gap_open is not None else 3
 
     @property
+    def _moves(self) -> bool:  # type: ignore[override]
+        return self.mode == "local" and not self.transitions
+
+    @property
     def _homogeneous(self) -> bool:  # type: ignore[override]
         return self.gap_open is None  # penalties do not grow with theta
 
