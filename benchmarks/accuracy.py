@@ -180,6 +180,17 @@ def show(results: dict[str, Any], console: Any) -> None:
     console.print(table)
 
 
+def as_markdown(results: dict[str, Any]) -> str:
+    """The table for the docs."""
+    names = ("score", "directional", "rao_blackwell", "exact")
+    lines = ["| case | " + " | ".join(f'`"{name}"`' for name in names) + " |", "|---|" + "---|" * len(names)]
+    for row in results["rows"]:
+        ratios = [row["ratios"].get(name) for name in names]
+        cells = ["-" if x is None else "0" if x < 1e-6 else f"{x:.3f}" for x in ratios]
+        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def draw(results: dict[str, Any], folder: Path) -> Path:
     """accuracy.png: error against time, a panel a case."""
     import matplotlib as mpl
@@ -217,5 +228,6 @@ def run(seeds: int, draws: int, wanted: list[str], folder: Path, console: Any) -
     show(results, console)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "accuracy.json").write_text(json.dumps(results, indent=1))
+    (folder / "accuracy.md").write_text(as_markdown(results))
     console.print(f"written: {folder / 'accuracy.json'}, {draw(results, folder)}", soft_wrap=True)
     return results

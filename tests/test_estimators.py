@@ -610,3 +610,31 @@ def test_empty_batch(estimator):
     for result in (est.y, est.y_stderr, est.vjp(empty), est.vjp_stderr(empty), est.jvp(empty), est.value_grad()):
         assert result.shape == (2, 0, 3)
     assert est.jacobian().shape == (2, 0, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"score": lambda z: 2 * z}, r"E Z score\(Z\) must be 1, got 2.02 .* score is not -d log p/dz of sample"),
+        ({"score": lambda z: z + 0.5}, r"E score\(Z\) must be 0, got 0.498"),
+        ({"score": lambda z: z / 1.3}, r"E Z score\(Z\) must be 1, got 0.7"),
+        ({"mean": 0.2}, r"E Z must be 0.2, got .* mean is not that of sample"),
+    ],
+)
+def test_a_wrong_score_or_mean_warns(arguments, words):
+    with pytest.warns(UserWarning, match=words):
+        pt.Noise(lambda rng, shape: rng.standard_normal(shape), **arguments)
+
+
+def test_a_right_score_does_not_warn():
+    for df in (1.5, 3, 30):  # heavy tails as well
+        pt.Noise(
+            lambda rng, shape, df=df: rng.standard_t(df, size=shape), lambda z, df=df: (df + 1) * z / (df + z * z), 0.0
+        )
+
+    def only_long(rng, shape):
+        if shape[-1] < 100:
+            raise ValueError("too short")
+        return rng.standard_normal(shape)
+
+    pt.Noise(only_long, lambda z: 3 * z)  # cannot be tried out
