@@ -161,7 +161,7 @@ def test_any_split_of_the_batch(data):
 
 
 def test_row_offset_is_a_64_bit_address():
-    layer = pt.Perturbed(pt.Ranking(), samples=4)
+    layer = pt.Perturbed(pt.Ranking(), samples=4, estimator="score")
     theta = np.zeros(20)
     seen = {layer(theta, seed=1, row_offset=o).tobytes() for o in (0, 1, 2**31, 2**32, 2**32 + 1, 2**61)}
     assert len(seen) == 6

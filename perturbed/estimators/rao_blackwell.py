@@ -74,7 +74,7 @@ class RaoBlackwellEstimate(ScoreEstimate):
         """J t: of a linear oracle J^T t, else by all of J."""
         t = self._tangent(tangent)
         if self._symmetric:
-            return self._change(self._run.rao_blackwell(t, False)[0].reshape(len(self._epsilon()), -1))
+            return self._change(self._run.rao_blackwell(t, False)[0].reshape(self._y.shape))
         rows = self._jacobian_rows()
         out = np.empty(rows.shape[:2], rows.dtype)
         for i in range(rows.shape[1]):
