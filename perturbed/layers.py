@@ -265,16 +265,25 @@ class Perturbed:
         self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int, instance: dict[str, Any],
         value: bool, only_value: bool = False,
     ) -> Estimate:  # fmt: skip
+        method = self._by_draws(instance)
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, value=only_value)
         solver = self._solver._of_value() if only_value else self._solver
-        method = self._method
-        if method == "exact":
+        if self._method == "exact":
             exact = self._exact(solver, problem, draw, value)
             if exact is not None:
                 return exact
-            method = self._without_exact()[0]
         result: Estimate = ESTIMATES[method](solver, self._noise, problem, draw, value=value)
         return result
+
+    def _by_draws(self, instance: dict[str, Any]) -> str:
+        """The estimator of a call that has no exact form."""
+        method = self._method if self._method != "exact" else self._without_exact()[0]
+        beyond = self._solver._no_moves(instance) if method == "rao_blackwell" else None
+        if beyond is None:
+            return method
+        if self._options["estimator"] == "rao_blackwell":
+            raise ValueError(f"estimator must be 'auto' or 'score' for {beyond}, got 'rao_blackwell'")
+        return "score"
 
     def _without_exact(self) -> list[str]:
         return [name for name in available(self._solver, self._noise) if name != "exact"]

@@ -142,6 +142,7 @@ class FenchelYoungLoss(_Loss):
         self, theta: ArrayLike, y: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int,
         instance: dict[str, Any], grad: bool,
     ) -> tuple[Real, Real | None]:  # fmt: skip
+        smooth = self._layer._by_draws(instance) == "rao_blackwell"
         problem, draw = self._layer._prepare(theta, epsilon, seed, row_offset, instance, value=True)
         given = problem.given("y", y)
         layer = self._layer
@@ -150,7 +151,6 @@ class FenchelYoungLoss(_Loss):
         if exact is not None:
             values, gradient = _exactly(layer, exact, problem, draw, given)
         else:
-            smooth = (layer._method if layer._method != "exact" else layer._without_exact()[0]) == "rao_blackwell"
             values, gradient = _by_draws(layer, problem, draw, given, grad, smooth)
         if not np.isfinite(values).all():
             where = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch))

@@ -17,6 +17,8 @@ NOISES = {
     "laplace": (pt.Laplace(), stats.laplace),
     "logistic": (pt.Logistic(), stats.logistic),
 }
+COMPLETE = list(itertools.combinations(range(5), 2))
+SPARSE = [(0, 1), (1, 2), (1, 2), (0, 2), (3, 2), (3, 4), (5, 4), (5, 3), (6, 5)]
 SOLVERS = {
     "argmax": (pt.Argmax(), (5,)),
     "argmax long": (pt.Argmax(), (300,)),
@@ -36,6 +38,13 @@ SOLVERS = {
     "edges": (pt.Viterbi(), (3, 2, 2)),
     "alignment": (pt.Alignment("local", gap_open=0.3, gap_extend=0.1), (4, 5)),
     "alignment, learned": (pt.Alignment("local"), (3, 4, 3)),
+    "tree": (pt.SpanningForest(edges=COMPLETE), (10,)),
+    "forest": (pt.SpanningForest(3, edges=COMPLETE), (10,)),
+    "no edges": (pt.SpanningForest(5, edges=COMPLETE), (10,)),
+    "sparse forest": (pt.SpanningForest(2, edges=SPARSE), (9,)),
+    "assignment": (pt.Assignment(), (4, 4)),
+    "wide assignment": (pt.Assignment(), (3, 5)),
+    "tall assignment": (pt.Assignment(), (5, 2)),
 }
 PATHS = ["warping", "warping in a band", "states", "states, each", "edges", "alignment", "alignment, learned"]
 
@@ -50,8 +59,21 @@ def breaks(solver, item, j):
         if solver(high).flat[j] == 0 or solver(low).flat[j] == 1:
             return np.array([])
         return np.array([solver.value(low) - (solver.value(high) - 100.0)])
+    if isinstance(solver, pt.SpanningForest | pt.Assignment):
+        return threshold(solver, item.astype(np.float64), j)
     others = np.delete(item.reshape(-1), j)
     return np.unique(others[np.isfinite(others)])[-2 if item.size > 100 else 0 :]  # of the long argmax: at the largest
+
+
+def threshold(solver, item, j):
+    """The best value without entry j, less what the best solution with it has from the others."""
+    low, high = -1e3, 1e3
+    without, with_it = moved(solver, item, j, low), moved(solver, item, j, high)
+    if without.flat[j] == 1 or with_it.flat[j] == 0:
+        return np.array([])
+    others = np.where(np.isfinite(item), item, 0)
+    others.flat[j] = 0
+    return np.array([((without - with_it) * others).sum()])
 
 
 def moved(solver, item, j, value):
@@ -115,13 +137,14 @@ def test_terms_are_what_solving_again_finds(name, noise, dtype):
     noise_object = type(noise_object)(**({"centered": True} if noise == "centered" else {}), scale=scale)
     options = {"noise": noise_object, "epsilon": 0.7, "samples": 4, "seed": 3}
     items = perturbed_items(theta, len(item), **options)[0]
+    width = 0.7 * scale.reshape(-1)
     est = pt.Perturbed(solver, estimator="rao_blackwell", **options).estimate(theta)
     assert est.method == "rao_blackwell"
     g = rng.normal(size=est.y.shape).astype(dtype)
-    want = terms(solver, theta, items, distribution, 0.7 * scale)
+    want = terms(solver, theta, items, distribution, width)
     close(est.y, want.mean(0), dtype)
     close_errors(est.y_stderr, want.std(0, ddof=1) / 2, dtype)
-    want = terms(solver, theta, items, distribution, 0.7 * scale, g.astype(np.float64))
+    want = terms(solver, theta, items, distribution, width, g.astype(np.float64))
     close(est.vjp(g), want.mean(0), dtype)
     close_errors(est.vjp_stderr(g), want.std(0, ddof=1) / 2, dtype)
 
@@ -155,6 +178,99 @@ def test_argmax_is_unbiased(noise):
     assert (np.abs(est.vjp(g) - jacobian @ g) < 5 * est.vjp_stderr(g)).all()
     # a factor that is off by 2 % shows
     assert (np.abs(1.02 * est.vjp(g) - jacobian @ g) > 5 * est.vjp_stderr(g)).any()
+
+
+@pytest.mark.parametrize("noise", ["normal", "gumbel", "laplace", "logistic"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "solver",
+    [pt.SpanningForest(3), pt.SpanningForest(2, edges=SPARSE), pt.Assignment()],
+    ids=["dense", "edges", "pairs"],
+)
+def test_means_are_those_of_the_score(solver, dtype, noise):
+    rng = np.random.default_rng(4)
+    theta = rng.normal(size=(9,) if solver == pt.SpanningForest(2, edges=SPARSE) else (6, 6)).astype(dtype)
+    theta = theta + theta.T
+    options = {"noise": noise, "epsilon": 0.7, "seed": 1}
+    a = pt.Perturbed(solver, samples=20_000, **options)
+    assert a.estimator == "rao_blackwell"
+    a = a.estimate(theta)
+    b = pt.Perturbed(solver, samples=400_000, estimator="score", **options).estimate(theta, seed=2)
+    g = rng.normal(size=a.y.shape).astype(dtype)
+    for x, y, ex, ey in (
+        (a.y, b.y, a.y_stderr, b.y_stderr),
+        (a.vjp(g), b.vjp(g), a.vjp_stderr(g), b.vjp_stderr(g)),
+    ):
+        assert (np.abs(x - y) <= 4.5 * np.sqrt(ex**2 + ey**2 + 1e-10)).all()
+        assert (np.abs(1.2 * x - y) > 4.5 * np.sqrt(ex**2 + ey**2 + 1e-10)).any()
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_a_matrix_is_its_edges(k):
+    """And k by row is the solver's; y and gradients of both forms are the same."""
+    i, j = np.triu_indices(6, 1)
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(2, 6, 6))
+    theta += theta.swapaxes(1, 2)
+    options = {"estimator": "rao_blackwell", "samples": 8, "seed": 0}
+    dense = pt.Perturbed(pt.SpanningForest(), **options).estimate(theta, k=np.array([k, 2]))
+    edges = pt.Perturbed(pt.SpanningForest(k, edges=np.stack([i, j], 1)), **options).estimate(theta[:, i, j])
+    g = rng.normal(size=theta.shape)
+    same(dense.y[0, i, j], edges.y[0])
+    np.testing.assert_allclose(2 * dense.vjp(g)[0, i, j], edges.vjp((g + g.swapaxes(1, 2))[:, i, j])[0], rtol=1e-12)
+    assert (dense.vjp(g)[0] != 0).any() == (k < 6)
+
+
+def test_one_point_and_one_pair_never_change():
+    for solver, theta in ((pt.SpanningForest(), [[1.0]]), (pt.Assignment(), [[2.0]])):
+        est = pt.Perturbed(solver, estimator="rao_blackwell", samples=3, seed=0).estimate(theta)
+        same(est.y, solver(theta))
+        assert est.vjp(np.ones((1, 1))) == 0
+
+
+def test_a_long_assignment_agrees_with_solving_again():
+    """More lines than a poll waits for, and thresholds of float32 within its rounding."""
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(80, 90)).astype(np.float32)
+    est = pt.Perturbed(pt.Assignment(), estimator="rao_blackwell", samples=1, epsilon=1e-3, seed=0).estimate(theta)
+    (item,) = perturbed_items(theta, 2, noise=pt.Normal(), epsilon=1e-3, samples=1, seed=0)[0]
+    y = pt.Assignment()(item)
+    for cell in [*np.flatnonzero(y)[:10], *np.flatnonzero(item > 0.5)[:10]]:
+        at = threshold(pt.Assignment(), item.astype(np.float64), cell)
+        chance = stats.norm.sf((at - theta.flat[cell].astype(np.float64)) / 1e-3)
+        np.testing.assert_allclose(est.y.flat[cell], chance[0], atol=2e-3)
+
+
+def test_constrained_forests_are_left_to_the_score():
+    theta, constraints = np.zeros((4, 4)), np.zeros((4, 4), np.int8)
+    constraints[0, 1] = constraints[1, 0] = 1
+    auto = pt.Perturbed(pt.SpanningForest(2), samples=4, seed=0)
+    assert auto.estimate(theta).method == "rao_blackwell"
+    assert auto.estimate(theta, constraints=constraints).method == "score"
+    assert auto.estimate(theta, constraints=None).method == "rao_blackwell"
+    named = pt.Perturbed(pt.SpanningForest(2), estimator="rao_blackwell", samples=4, seed=0)
+    message = r"estimator must be 'auto' or 'score' for constrained forests, got 'rao_blackwell'"
+    for call in (named, named.value, named.vjp, named.estimate):
+        with pytest.raises(ValueError, match=message):
+            call(theta, constraints=constraints)
+    first = named(theta)  # the refused calls are not counted
+    same(first, pt.Perturbed(pt.SpanningForest(2), estimator="rao_blackwell", samples=4, seed=0)(theta))
+    loss = pt.FenchelYoungLoss(auto)
+    y = pt.SpanningForest(2)(theta, constraints=constraints)
+    score = pt.FenchelYoungLoss(pt.Perturbed(pt.SpanningForest(2), estimator="score", samples=4))
+    for a, b in zip(
+        loss.value_and_grad(theta, y, seed=1, constraints=constraints),
+        score.value_and_grad(theta, y, seed=1, constraints=constraints),
+        strict=True,
+    ):
+        same(a, b)
+
+
+def test_clusters_have_no_thresholds():
+    solver = pt.SpanningForest(2, output="clusters")
+    assert pt.Perturbed(solver).estimator == "score"
+    with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score'.* for"):
+        pt.Perturbed(solver, estimator="rao_blackwell")
 
 
 def test_ranking_is_unbiased():
@@ -221,7 +337,7 @@ def test_lengths_and_masks_of_paths(name, dtype):
 
 @pytest.mark.parametrize("sampler", ["iid", "antithetic"])
 @pytest.mark.parametrize("noise", ["normal", "gumbel"])
-@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered", "warping", "states"])
+@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered", "warping", "states", "forest", "assignment"])
 def test_standard_errors_are_calibrated(name, noise, sampler):
     solver, item = SOLVERS[name]
     theta = np.random.default_rng(0).normal(size=item)

@@ -23,6 +23,8 @@ static PT_NAME(assignment_shape) PT_NAME(assignment_lines)(const pt_problem *p) 
     return n <= m ? rows : columns;
 }
 
+#include "assignment_thresholds.tmpl.h"
+
 static pt_status PT_NAME(assignment_prepare)(pt_problem *p, pt_error *err) {
     if (p->n_dims != 2 || p->dims[0] < 1 || p->dims[1] < 1)
         return pt_fail(err, PT_E_VALUE, -1, "theta must have items of shape (n, m) with n, m >= 1");
@@ -37,6 +39,8 @@ static pt_status PT_NAME(assignment_prepare)(pt_problem *p, pt_error *err) {
     p->linear = 1;
     p->sign = 1;
     p->even = 1;
+    p->moves = PT_MOVES_THRESHOLD;
+    p->moves_lanes = 1;
     return PT_OK;
 }
 
@@ -262,4 +266,6 @@ static const pt_solver PT_NAME(assignment) = {
     .work_size = PT_NAME(assignment_work_size),
     .solve = PT_NAME(assignment_solve),
     .project = PT_NAME(assignment_project),
+    .thresholds = PT_NAME(assignment_thresholds),
+    .thresholds_size = PT_NAME(assignment_swaps_size),
 };

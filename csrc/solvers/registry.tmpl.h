@@ -8,6 +8,7 @@
 
 #include "forest_tree.tmpl.h"
 #include "forest_constraints.tmpl.h"
+#include "forest_thresholds.tmpl.h"
 
 #include "alignment.tmpl.h"
 #include "argmax.tmpl.h"

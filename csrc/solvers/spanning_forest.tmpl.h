@@ -88,6 +88,9 @@ static pt_status PT_NAME(forest_prepare)(pt_problem *p, pt_error *err) {
     p->linear = 1;
     p->even = !p->ints[2];
     p->sign = 1;
+    if (!p->ints[2] && !PT_NAME(forest_limited)(p))
+        p->moves = PT_MOVES_THRESHOLD;
+    p->moves_lanes = 1;
     return PT_OK;
 }
 
@@ -207,12 +210,30 @@ static pt_status PT_NAME(forest_solve)(const pt_problem *p, const pt_group *grou
     return PT_OK;
 }
 
+static pt_status PT_NAME(forest_thresholds)(const pt_problem *p, const pt_group *group,
+                                            const int32_t *code, const void *g, void *tau,
+                                            void *change, void *work, pt_error *err) {
+    (void)err;
+    for (int64_t d = 0; d < group->n_draws; d++) {
+        const int64_t at = d * group->draw_step;
+        const pt_status status = PT_NAME(forest_swap)(
+            p, group, d, PT_NAME(forest_trees)(p, group->row[d]), PT_NAME(forest_ends)(p),
+            code + d * p->code_len, g, (PT_REAL *)tau + at, g ? (PT_REAL *)change + at : NULL,
+            work);
+        if (status != PT_OK)
+            return status;
+    }
+    return PT_OK;
+}
+
 static const pt_solver PT_NAME(spanning_forest) = {
     .name = "spanning_forest",
     .prepare = PT_NAME(forest_prepare),
     .check = PT_NAME(forest_check),
     .work_size = PT_NAME(forest_work_size),
     .solve = PT_NAME(forest_solve),
+    .thresholds = PT_NAME(forest_thresholds),
+    .thresholds_size = PT_NAME(forest_swaps_size),
 };
 
 #undef FOREST_LANES

@@ -52,6 +52,10 @@ class Solver(Frozen):
         """The linear oracle whose objective is this solver's value; itself unless it returns something else."""
         return self
 
+    def _no_moves(self, instance: dict[str, Any]) -> str | None:
+        """What these instance arguments bring that has no thresholds, of a solver that `_moves`; None: nothing."""
+        return None
+
     def _arrays(self, theta: Real, rows: int, instance: dict[str, Any]) -> tuple[NDArray[Any] | None, ...]:
         """Instance arrays for the core; may write -inf into theta, which is private."""
         if instance.get("mask") is not None:

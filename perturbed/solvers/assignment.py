@@ -56,6 +56,7 @@ class Assignment(Solver):
     _core_name: ClassVar[str] = "assignment"
     _item_ndim: ClassVar[int] = 2
     _instance: ClassVar[tuple[str, ...]] = ("mask",)
+    _moves: ClassVar[bool] = True
 
     def pairs(self, y: ArrayLike) -> Any:
         """Pairs of a matching: which row goes with which column.

@@ -114,6 +114,13 @@ class SpanningForest(Solver):
     def _item_ndim(self) -> int:  # type: ignore[override]
         return 2 if self.edges is None else 1
 
+    @property
+    def _moves(self) -> bool:  # type: ignore[override]
+        return self.output == "forest"
+
+    def _no_moves(self, instance: dict[str, Any]) -> str | None:
+        return None if instance.get("constraints") is None else "constrained forests"
+
     def _of_value(self) -> Solver:
         if self.output == "forest":
             return self
