@@ -318,7 +318,7 @@ def test_what_is_no_matching_has_no_pairs():
 
 def test_mean_is_doubly_stochastic():
     theta = np.random.default_rng(9).normal(size=(3, 5, 5))
-    y = pt.Perturbed(pt.Assignment(), samples=200, seed=0)(theta)
+    y = pt.Perturbed(pt.Assignment(), samples=200, estimator="score", seed=0)(theta)
     np.testing.assert_allclose(y.sum(1), 1, rtol=1e-12)
     np.testing.assert_allclose(y.sum(2), 1, rtol=1e-12)
 

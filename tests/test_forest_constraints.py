@@ -320,7 +320,7 @@ def test_partial_loss_is_a_difference_of_values(noise, output, dtype):
     theta = symmetric(rng, 3, 8).astype(dtype)
     constraints = pt.constraints_from_labels(np.stack([some_labels(rng, 8, 4, 2) for _ in range(3)]))
     kind = pt.Multiplicative() if noise == "multiplicative" else noise
-    layer = pt.Perturbed(pt.SpanningForest(3, output=output), noise=kind, epsilon=0.4, samples=30)
+    layer = pt.Perturbed(pt.SpanningForest(3, output=output), noise=kind, epsilon=0.4, samples=30, estimator="score")
     value, grad = pt.PartialFenchelYoungLoss(layer, "none").value_and_grad(theta, constraints, seed=1)
     free, free_grad = layer.value_and_grad(theta, seed=1)
     bound, bound_grad = layer.value_and_grad(theta, seed=1, constraints=constraints)

@@ -192,17 +192,17 @@ def test_means_are_those_of_the_score(solver, dtype, noise):
     theta = rng.normal(size=(9,) if solver == pt.SpanningForest(2, edges=SPARSE) else (6, 6)).astype(dtype)
     theta = theta + theta.T
     options = {"noise": noise, "epsilon": 0.7, "seed": 1}
-    a = pt.Perturbed(solver, samples=20_000, **options)
+    a = pt.Perturbed(solver, samples=4_000, **options)
     assert a.estimator == "rao_blackwell"
     a = a.estimate(theta)
-    b = pt.Perturbed(solver, samples=400_000, estimator="score", **options).estimate(theta, seed=2)
+    b = pt.Perturbed(solver, samples=40_000, estimator="score", **options).estimate(theta, seed=2)
     g = rng.normal(size=a.y.shape).astype(dtype)
     for x, y, ex, ey in (
         (a.y, b.y, a.y_stderr, b.y_stderr),
         (a.vjp(g), b.vjp(g), a.vjp_stderr(g), b.vjp_stderr(g)),
     ):
         assert (np.abs(x - y) <= 4.5 * np.sqrt(ex**2 + ey**2 + 1e-10)).all()
-        assert (np.abs(1.2 * x - y) > 4.5 * np.sqrt(ex**2 + ey**2 + 1e-10)).any()
+        assert (np.abs(1.5 * x - y) > 4.5 * np.sqrt(ex**2 + ey**2 + 1e-10)).any()
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])

@@ -229,7 +229,7 @@ def test_a_matrix_is_its_edges(noise, output, dtype):
 
 def test_atoms_and_samples_are_matrices():
     theta = matrix(np.random.default_rng(5).normal(size=(2, 10)), 5)
-    layer = pt.Perturbed(pt.SpanningForest(2), samples=50, epsilon=0.5)
+    layer = pt.Perturbed(pt.SpanningForest(2), samples=50, estimator="score", epsilon=0.5)
     solutions, weights = layer.estimate(theta, seed=1).atoms(1)
     np.testing.assert_allclose(np.tensordot(weights, solutions, 1), layer(theta, seed=1)[1], rtol=1e-12)
     assert solutions.shape[1:] == (5, 5)
@@ -242,7 +242,7 @@ def test_gradient_is_that_of_the_full_matrix():
     """d value / d theta_ij and d theta_ji each get half: the chain rule through a similarity X X^T holds."""
     rng = np.random.default_rng(6)
     x = rng.normal(size=(7, 3))
-    layer = pt.Perturbed(pt.SpanningForest(3), epsilon=0.4, samples=200)
+    layer = pt.Perturbed(pt.SpanningForest(3), epsilon=0.4, estimator="score", samples=200)
 
     def value(x):
         return layer.value(x @ x.T, seed=2)
@@ -335,7 +335,9 @@ def test_values_of_clusters_are_the_forests(edges, noise):
     y = forest(other)
     same(clusters.value(theta), forest.value(theta))
     same(clusters.objective(theta, y), forest.objective(theta, y))
-    one, two = (pt.Perturbed(s, samples=30, noise=NOISES[noise][0], epsilon=0.5) for s in (forest, clusters))
+    one, two = (
+        pt.Perturbed(s, samples=30, estimator="score", noise=NOISES[noise][0], epsilon=0.5) for s in (forest, clusters)
+    )
     for a, b in zip(one.value_and_grad(theta, seed=1), two.value_and_grad(theta, seed=1), strict=True):
         same(a, b)
     est, want = two.estimate(theta, seed=1), one.estimate(theta, seed=1)

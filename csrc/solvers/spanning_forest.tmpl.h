@@ -216,10 +216,10 @@ static pt_status PT_NAME(forest_thresholds)(const pt_problem *p, const pt_group 
     (void)err;
     for (int64_t d = 0; d < group->n_draws; d++) {
         const int64_t at = d * group->draw_step;
-        const pt_status status = PT_NAME(forest_swap)(
-            p, group, d, PT_NAME(forest_trees)(p, group->row[d]), PT_NAME(forest_ends)(p),
-            code + d * p->code_len, g, (PT_REAL *)tau + at, g ? (PT_REAL *)change + at : NULL,
-            work);
+        const pt_status status =
+            PT_NAME(forest_swap)(p, group, d, PT_NAME(forest_trees)(p, group->row[d]),
+                                 PT_NAME(forest_ends)(p), code + d * p->code_len, g,
+                                 (PT_REAL *)tau + at, g ? (PT_REAL *)change + at : NULL, work);
         if (status != PT_OK)
             return status;
     }

@@ -72,7 +72,7 @@ def gradients(theta_grad, left, right):
     return left.T @ h_grad, h.T @ e_grad, right.T @ k_grad, k.T @ f_grad
 
 
-layer = pt.Perturbed(pt.Assignment(), epsilon=1.0, samples=10, seed=0)
+layer = pt.Perturbed(pt.Assignment(), epsilon=1.0, samples=10, estimator="score", seed=0)
 loss = pt.FenchelYoungLoss(layer)
 truth = np.broadcast_to(np.eye(PIECES), (PUZZLES, PIECES, PIECES))
 
