@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, Literal
@@ -272,6 +273,7 @@ class Perturbed:
             exact = self._exact(solver, problem, draw, value)
             if exact is not None:
                 return exact
+        method = self._for_size(method, problem)
         result: Estimate = ESTIMATES[method](solver, self._noise, problem, draw, value=value)
         return result
 
@@ -284,6 +286,11 @@ class Perturbed:
         if self._options["estimator"] == "rao_blackwell":
             raise ValueError(f"estimator must be 'auto' or 'score' for {beyond}, got 'rao_blackwell'")
         return "score"
+
+    def _for_size(self, method: str, problem: Problem) -> str:
+        """What "auto" takes for an item of this size."""
+        large = math.prod(problem.core_item) > self._solver._moves_most
+        return "score" if large and method == "rao_blackwell" and self._options["estimator"] == "auto" else method
 
     def _without_exact(self) -> list[str]:
         return [name for name in available(self._solver, self._noise) if name != "exact"]

@@ -142,10 +142,11 @@ class FenchelYoungLoss(_Loss):
         self, theta: ArrayLike, y: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int,
         instance: dict[str, Any], grad: bool,
     ) -> tuple[Real, Real | None]:  # fmt: skip
-        smooth = self._layer._by_draws(instance) == "rao_blackwell"
+        method = self._layer._by_draws(instance)
         problem, draw = self._layer._prepare(theta, epsilon, seed, row_offset, instance, value=True)
         given = problem.given("y", y)
         layer = self._layer
+        smooth = layer._for_size(method, problem) == "rao_blackwell"
         exact = layer._exact(layer._solver, problem, draw, True) if layer._method == "exact" else None
         gradient: Real | None
         if exact is not None:

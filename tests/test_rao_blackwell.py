@@ -419,3 +419,14 @@ def test_a_batch_is_a_loop_whatever_threads_and_memory(name, dtype):
 def test_what_has_no_thresholds_says_so(solver, noise):
     with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score'.* for"):
         pt.Perturbed(solver, noise=noise, estimator="rao_blackwell")
+
+
+@pytest.mark.parametrize(("solver", "item"), [(pt.Assignment(), (129, 128)), (pt.DTW(), (257, 256))])
+def test_auto_leaves_large_items_to_the_score(solver, item):
+    theta = np.random.default_rng(0).normal(size=item)
+    assert pt.Perturbed(solver, samples=2, seed=0).estimate(theta).method == "score"
+    assert pt.Perturbed(solver, samples=2, seed=0).estimate(theta[:9, :9]).method == "rao_blackwell"
+    loss = pt.FenchelYoungLoss(pt.Perturbed(solver, samples=2, seed=0))
+    plain = pt.FenchelYoungLoss(pt.Perturbed(solver, samples=2, seed=0, estimator="score"))
+    y = solver(theta)
+    same(loss.value_and_grad(theta, y)[1], plain.value_and_grad(theta, y)[1])

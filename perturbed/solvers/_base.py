@@ -36,6 +36,9 @@ class Solver(Frozen):
     _clipped: ClassVar[bool] = False
     _homogeneous: ClassVar[bool] = True  # y*(c theta) = y*(theta) for c > 0
     _moves: ClassVar[bool] = False  # the core knows the thresholds of a draw: Rao-Blackwell exists
+    _moves_most: ClassVar[int] = (
+        65536  # entries up to which "auto" takes it: its time and memory grow faster than a solve's
+    )
     _default_baseline: ClassVar[str] = "hybrid"
     _forbidden: ClassVar[str] = "uses an entry that theta forbids (-inf or masked)"  # what is wrong with such a y
 

@@ -57,6 +57,7 @@ class Assignment(Solver):
     _item_ndim: ClassVar[int] = 2
     _instance: ClassVar[tuple[str, ...]] = ("mask",)
     _moves: ClassVar[bool] = True
+    _moves_most: ClassVar[int] = 16384
 
     def pairs(self, y: ArrayLike) -> Any:
         """Pairs of a matching: which row goes with which column.

@@ -53,6 +53,7 @@ class Permutation(Solver):
 
     _core_name: ClassVar[str] = "permutation"
     _moves: ClassVar[bool] = True
+    _moves_most: ClassVar[int] = 2048
     _instance: ClassVar[tuple[str, ...]] = ("mask",)
     _linear: ClassVar[bool] = False
 

@@ -62,6 +62,7 @@ class Ranking(Solver):
 
     _core_name: ClassVar[str] = "ranking"
     _moves: ClassVar[bool] = True
+    _moves_most: ClassVar[int] = 2048
     _instance: ClassVar[tuple[str, ...]] = ("mask",)
 
     def __post_init__(self) -> None:
