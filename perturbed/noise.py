@@ -343,6 +343,8 @@ class Noise(NoiseBase):
 
     def _try_out(self) -> None:
         """Warn where draws disagree with what every score, and this mean, fulfil: by 6 standard errors."""
+        if self.score is None and self.mean is None:
+            return
         shape, double = (2048, 4), np.dtype(np.float64)
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
