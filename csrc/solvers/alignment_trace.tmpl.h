@@ -180,7 +180,7 @@ static void PT_NAME(alignment_trace)(const PT_NAME(alignment_item) * a,
         const int64_t cell = (i > 0 ? i - 1 : 0) * a->pitch + (j > 0 ? j - 1 : 0) * a->channels;
         const int seen = a->kind == PT_NAME(alignment_fixed) ? state == PT_NAME(alignment_m)
                                                              : a->n > 0 && a->m > 0;
-        assert(i >= 0 && j >= 0 && i + j > 0 && used < code_len);
+        assert(i >= 0 && j >= 0 && i + j > 0 && used + seen <= code_len);
         if (seen)
             code[used++] = (int32_t)(cell + channel);
         i -= state != PT_NAME(alignment_x);
