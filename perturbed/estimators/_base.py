@@ -37,7 +37,7 @@ class Estimate:
     Attributes
     ----------
     method : str
-        ``"exact"`` or ``"score"``: what was used.
+        ``"exact"``, ``"rao_blackwell"``, ``"directional"`` or ``"score"``: what was used.
 
     Raises
     ------
