@@ -32,6 +32,7 @@
 #include "sum_of_gamma.h"
 
 #include "estimators/places.h"
+#include "estimators/rank_series.h"
 
 #include "real_f32.h"
 #include "core_type.tmpl.h"

@@ -11,6 +11,8 @@
 
 #include "estimators/exact_argmax.tmpl.h"
 
+#include "estimators/exact_pairs.tmpl.h"
+
 #include "estimators/exact_ranking.tmpl.h"
 
 #include "estimators/exact_places.tmpl.h"

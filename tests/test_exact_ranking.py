@@ -20,6 +20,17 @@ def exact(theta, epsilon=1.0, noise="normal", descending=False, **instance):
     return est
 
 
+def pair_excess(name, d):
+    """E max(Z1 + |d|, Z2) - |d| - E Z."""
+    a = np.abs(d)
+    return {
+        "normal": lambda: np.sqrt(2) * stats.norm.pdf(a / np.sqrt(2)) - a * special.ndtr(-a / np.sqrt(2)),
+        "gumbel": lambda: np.log1p(np.exp(-a)),
+        "logistic": lambda: np.where(a > 0, a, 1) / np.expm1(np.where(a > 0, a, np.log(2))),
+        "laplace": lambda: (3 + a) * np.exp(-a) / 4,
+    }[name]()
+
+
 def pairs_of(name):
     return "gumbel" if name == "centered" else name
 
@@ -117,13 +128,7 @@ def test_value_of_a_sorted_item(name):
     assert want == pytest.approx(ranking_value(few, 0.5, name), rel=1e-12)
     est = exact(theta, 0.5, noise)
     d = (theta[:, None] - theta) / 0.5
-    own = {
-        "normal": lambda a: np.sqrt(2) * stats.norm.pdf(a / np.sqrt(2)) - a * special.ndtr(-a / np.sqrt(2)),
-        "gumbel": lambda a: np.log1p(np.exp(-a)),
-        "logistic": lambda a: np.where(a > 0, a, 1) / np.expm1(np.where(a > 0, a, np.log(2))),
-        "laplace": lambda a: (3 + a) * np.exp(-a) / 4,
-    }[pairs_of(name)]
-    pairs = np.maximum(theta[:, None], theta) + 0.5 * (own(np.abs(d)) + distribution.mean())
+    pairs = np.maximum(theta[:, None], theta) + 0.5 * (pair_excess(pairs_of(name), d) + distribution.mean())
     total = theta.sum() + 300 * 0.5 * distribution.mean() + np.triu(pairs, 1).sum()
     assert est.value == pytest.approx(total, rel=1e-12)
 
@@ -241,3 +246,37 @@ def test_where_it_exists():
     assert layer.estimate(np.zeros(16_384)).method == "exact"
     assert layer.estimate(np.zeros(16_385)).method != "exact"
     assert argmax_exact([0.0, 1.0], 1.0, stats.norm)[0][1] + 1 == pytest.approx(exact([0.0, 1.0]).y[1], abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(32, np.float32), (100, np.float32), (257, np.float64), (700, np.float64)])
+@pytest.mark.parametrize("spread", [0.0, 0.4, 2.0])
+@pytest.mark.parametrize("name", ["normal", "gumbel", "logistic"])
+def test_crowded_rows(name, spread, n, dtype):
+    """Rows whose entries have many others in reach go by a Fourier series: against sums over pairs."""
+    rng = np.random.default_rng(n)
+    theta, g = (rng.standard_normal((2, n)) * [[spread], [1]]).astype(dtype)
+    theta += dtype(3)
+    layer = pt.Perturbed(pt.Ranking(), noise=name, epsilon=0.5, estimator="exact")
+    est = layer.estimate(theta)
+    wide, along = theta.astype(float), g.astype(float)
+    d = (wide[:, None] - wide) / 0.5
+    slope = derivative(lambda t: difference_cdf(name, d + t), 0.0, 1e-3) / 0.5
+    want = (slope * (along[:, None] - along)).sum(1)
+    tight = dtype is np.float64
+    np.testing.assert_allclose(est.y, 0.5 + difference_cdf(name, d).sum(1), rtol=5e-7 * (not tight), atol=2e-14 * n)
+    np.testing.assert_allclose(est.vjp(g), want, atol=(2e-9 if tight else 2e-7) * np.abs(slope).sum(1).max())
+    np.testing.assert_array_equal(est.jvp(g), est.vjp(g))
+    larger = np.maximum(wide[:, None], wide) + 0.5 * (pair_excess(name, d) + NOISES[name][1].mean())
+    total = wide.sum() + n * 0.5 * NOISES[name][1].mean() + np.triu(larger, 1).sum()
+    assert est.value == pytest.approx(total, rel=1e-13 if tight else 1e-6)
+
+
+def test_crowded_and_sparse_rows_agree():
+    """The same entries with one far from all others, and without: by pairs and by series."""
+    rng = np.random.default_rng(3)
+    theta, g = rng.standard_normal((2, 400))
+    near, far = exact(theta, 0.5), exact(np.append(theta, 1e6), 0.5)
+    np.testing.assert_allclose(far.y[:-1], near.y, rtol=1e-14)
+    np.testing.assert_allclose(far.vjp(np.append(g, 5.0))[:-1], near.vjp(g), atol=1e-12)
+    assert far.vjp(np.append(g, 5.0))[-1] == 0
+    assert far.value == pytest.approx(near.value + 401e6, rel=1e-14)

@@ -7,7 +7,8 @@
  *
  * Each pair i < j is worked out once: what i gets is what j is charged (a rank starts at 1 + its place in the order).
  * Long items are sorted first: pairs out of reach are settled, and the pairs of an entry are a stretch of its
- * neighbours. Very long ones are cut into PT_RANK_PARTS tasks of whole entries, which work out each pair twice. */
+ * neighbours. Very long ones are cut into PT_RANK_PARTS tasks of whole entries, which work out each pair twice. Crowded
+ * rows go by a series (rank_series.h). */
 #ifndef PT_REAL
 #error "exact_ranking.tmpl.h is a template: include it from core_type.tmpl.h"
 #endif
@@ -15,128 +16,10 @@
 #define PT_RANK_SORTED 256 /* from so many entries on they are sorted */
 #define PT_RANK_PARTED 2048
 #define PT_RANK_PARTS 16
-#define PT_RANK_BLOCK 512 /* pairs worked out together */
-#define PT_RANK_CHUNK 16  /* a stretch of pairs is padded to a multiple of this */
-
-static inline PT_REAL PT_NAME(pair_gap)(PT_REAL d) {
-    return PT_NAME(from_bits)(PT_NAME(to_bits)(d) & (~(PT_BITS)0 >> 1));
-}
-
-/* e^x, x <= 0; what is below the normal numbers becomes 0. */
-static inline PT_REAL PT_NAME(pair_exp)(PT_REAL x) {
-    const PT_REAL least = PT_F64 ? -708 : -87, held = x > least ? x : least;
-    PT_BITS n;
-    const PT_REAL r = PT_NAME(exp_split)(held, -(PT_REAL)0, &n);
-    const PT_REAL p = 1 + (r + r * r * PT_NAME(exp_tail)(r));
-    const PT_BITS bits = (n + PT_NAME(exponent_bias)()) << PT_NAME(mantissa_bits)();
-    return x > least ? p * PT_NAME(from_bits)(bits) : 0;
-}
-
-/* exp(a^2/2) erfc(a/sqrt 2) / 2, a >= 0. Float: up to a = 5.6, a constant beyond, with an error below 1.6e-7 after it is
- * multiplied by exp(-a^2/2). The coefficients (pair_tail) come from fit_polynomials.py. */
-static inline PT_REAL PT_NAME(scaled_tail)(PT_REAL a) {
-#if PT_F64
-    return 0.5 * pt_scaled_erfc(a);
-#else
-    const float v = (a < 5.6f ? a : 5.6f) * (1 / 2.8f) - 1.0f;
-    float p = 0x1.8bea92p-5f;
-    p = p * v + 0x1.c6102ep-4f;
-    p = p * v + 0x1.b3cbc4p-4f;
-    p = p * v - 0x1.211d00p-8f;
-    p = p * v - 0x1.5f07a0p-6f;
-    p = p * v - 0x1.a1936ep-5f;
-    p = p * v + 0x1.572080p-5f;
-    p = p * v - 0x1.eabcb8p-5f;
-    p = p * v + 0x1.58e508p-4f;
-    p = p * v - 0x1.b7e968p-4f;
-    return p * v + 0x1.07bc32p-3f;
-#endif
-}
-
-/* Logistic minus logistic, a >= 0, m = 1 - e^-a. T = a/(e^a - 1) = 1 - a/2 + sum_k B_2k a^2k/(2k)!, and K, k are its
- * derivatives: by that series below 1, where the closed forms cancel. */
-static inline PT_REAL PT_NAME(logistic_pair)(pt_pair_part part, PT_REAL a) {
-    const PT_REAL e = PT_NAME(pair_exp)(-a), m = a < (PT_REAL)0.5 ? 1 : 1 - e, z = a * a;
-    PT_REAL series, closed;
-    if (part == PT_PAIR_CDF) { /* the upper tail */
-        series = (PT_REAL)(14 / 74724249600.0) - z * (PT_REAL)(16 * 3617 / 10670622842880000.0);
-        series = (PT_REAL)(12 * 691 / 1307674368000.0) - z * series;
-        series = (PT_REAL)(10 / 47900160.0) - z * series;
-        series = (PT_REAL)(8 / 1209600.0) - z * series;
-        series = (PT_REAL)(6 / 30240.0) - z * series;
-        series = (PT_REAL)(4 / 720.0) - z * series;
-        series = (PT_REAL)(2 / 12.0) - z * series;
-        series = (PT_REAL)0.5 - a * series;
-        closed = e * (a - m) / (m * m);
-    } else if (part == PT_PAIR_DENSITY) {
-        series = (PT_REAL)(182 / 74724249600.0) - z * (PT_REAL)(240 * 3617 / 10670622842880000.0);
-        series = (PT_REAL)(132 * 691 / 1307674368000.0) - z * series;
-        series = (PT_REAL)(90 / 47900160.0) - z * series;
-        series = (PT_REAL)(56 / 1209600.0) - z * series;
-        series = (PT_REAL)(30 / 30240.0) - z * series;
-        series = (PT_REAL)(12 / 720.0) - z * series;
-        series = (PT_REAL)(2 / 12.0) - z * series;
-        closed = e * (a * (1 + e) - 2 * m) / (m * m * m);
-    } else {
-        series = (PT_REAL)(1 / 74724249600.0) - z * (PT_REAL)(3617 / 10670622842880000.0);
-        series = (PT_REAL)(691 / 1307674368000.0) - z * series;
-        series = (PT_REAL)(1 / 47900160.0) - z * series;
-        series = (PT_REAL)(1 / 1209600.0) - z * series;
-        series = (PT_REAL)(1 / 30240.0) - z * series;
-        series = (PT_REAL)(1 / 720.0) - z * series;
-        series = (PT_REAL)(1 / 12.0) - z * series;
-        series = 1 - (PT_REAL)0.5 * a + z * series;
-        closed = a * e / m;
-    }
-    return a < 1 ? series : closed;
-}
-
-/* K(d), k(d) or T(|d|) of one pair; for normal noise in units of the difference's deviation. */
-static inline PT_REAL PT_NAME(pair)(pt_noise_kind kind, pt_pair_part part, PT_REAL d) {
-    const PT_REAL a = PT_NAME(pair_gap)(d);
-    PT_REAL x; /* the upper tail where K is asked for */
-    if (kind == PT_LOGISTIC)
-        x = PT_NAME(logistic_pair)(part, a);
-    else if (kind == PT_NORMAL) {
-        const PT_REAL e = PT_NAME(pair_exp)((PT_REAL)-0.5 * a * a),
-                      phi = (PT_REAL)0.3989422804014327 * e;
-        x = part == PT_PAIR_DENSITY ? phi
-            : part == PT_PAIR_CDF   ? e * PT_NAME(scaled_tail)(a)
-                                    : phi - a * (e * PT_NAME(scaled_tail)(a));
-    } else if (kind == PT_GUMBEL) {
-        const PT_REAL e = PT_NAME(pair_exp)(-a), p = 1 / (1 + e);
-        x = part == PT_PAIR_DENSITY ? e * p * p : part == PT_PAIR_CDF ? e * p : PT_NAME(log1p)(e);
-    } else {
-        const PT_REAL e = (PT_REAL)0.25 * PT_NAME(pair_exp)(-a);
-        x = e * (a + (part == PT_PAIR_DENSITY ? 1 : part == PT_PAIR_CDF ? 2 : 3));
-    }
-    return part == PT_PAIR_CDF && d > 0 ? 1 - x : x;
-}
-
-#define PT_PAIR_CASE(kind, part)                                                                   \
-    case 4 * (int)kind + (int)part:                                                                \
-        for (int64_t i = 0; i < count; i++)                                                        \
-            out[i] = PT_NAME(pair)(kind, part, d[i]);                                              \
-        break;
-#define PT_PAIR_CASES(kind)                                                                        \
-    PT_PAIR_CASE(kind, PT_PAIR_CDF)                                                                \
-    PT_PAIR_CASE(kind, PT_PAIR_DENSITY)                                                            \
-    PT_PAIR_CASE(kind, PT_PAIR_EXCESS)
-
-static void PT_NAME(fill_pairs)(pt_noise_kind kind, pt_pair_part part, int64_t count,
-                                const PT_REAL *restrict d, PT_REAL *restrict out) {
-    switch (4 * (int)kind + (int)part) {
-        PT_PAIR_CASES(PT_NORMAL)
-        PT_PAIR_CASES(PT_GUMBEL)
-        PT_PAIR_CASES(PT_LAPLACE)
-        PT_PAIR_CASES(PT_LOGISTIC)
-    default:
-        break;
-    }
-}
-
-#undef PT_PAIR_CASE
-#undef PT_PAIR_CASES
+#define PT_RANK_CROWDED                                                                            \
+    (PT_F64 ? PT_RANK_SORTED : 32) /* from so many entries on by a series, where that pays */
+#define PT_RANK_BLOCK 512          /* pairs worked out together */
+#define PT_RANK_CHUNK 16           /* a stretch of pairs is padded to a multiple of this */
 
 /* One row: the entries that are in, ascending where they are many. */
 typedef struct {
@@ -147,7 +30,8 @@ typedef struct {
     PT_REAL inverse;    /* 1 / w where they do not */
     double
         unit; /* what terms of k are still to be multiplied by, and of T divided: 1 / w, or 1 where w differs */
-    double reach; /* in theta's unit, from any entry; infinite: all pairs are worked out */
+    double widest; /* of the differences' widths */
+    double reach;  /* in theta's unit, from any entry; infinite: all pairs are worked out */
     int32_t *place;
     PT_REAL *d, *slope, *out; /* block each: scratch */
 } PT_NAME(ranks);
@@ -360,13 +244,29 @@ static void PT_NAME(sort_places)(const PT_REAL *theta, int64_t n, int32_t *place
         memcpy(place, from, (size_t)n * sizeof *place);
 }
 
-static PT_NAME(ranks)
-    PT_NAME(ranks_start)(const pt_job *job, int64_t row, const void *g, char **work) {
-    const PT_REAL *theta = (const PT_REAL *)job->theta + row * job->n, *along = g;
+/* theta, g and widths of the entries in r->place, in that order. */
+static void PT_NAME(ranks_fill)(const pt_job *job, int64_t row, const PT_REAL *g,
+                                PT_NAME(ranks) * r) {
+    const PT_REAL *theta = (const PT_REAL *)job->theta + row * job->n;
     const double *scale = job->noise.scale;
-    PT_NAME(ranks) r = { .kind = job->noise.kind };
-    double widest = 0, narrowest = PT_INFINITY;
-    int32_t *spare = pt_take(work, job->n, sizeof *spare);
+    for (int64_t i = 0; i < r->n; i++) {
+        const double w = job->epsilon[row] * (scale ? scale[r->place[i]] : 1.0);
+        r->theta[i] = theta[r->place[i]];
+        if (g)
+            r->g[i] = g[r->place[i]];
+        if (r->square)
+            r->square[i] = (PT_REAL)(w * w);
+    }
+}
+
+/* A row in the order of its item; g may be NULL.   spare [out] job->n, for ranks_sort */
+static PT_NAME(ranks) PT_NAME(ranks_start)(const pt_job *job, int64_t row, const PT_REAL *g,
+                                           int32_t **spare, char **work) {
+    const PT_REAL *theta = (const PT_REAL *)job->theta + row * job->n;
+    const double *scale = job->noise.scale, epsilon = job->epsilon[row];
+    PT_NAME(ranks) r = { .kind = job->noise.kind, .reach = PT_INFINITY };
+    double widest = epsilon * (scale ? 0 : 1), narrowest = scale ? PT_INFINITY : widest;
+    *spare = pt_take(work, job->n, sizeof **spare);
     r.place = pt_take(work, job->n, sizeof *r.place);
     r.theta = pt_take(work, job->n + PT_RANK_CHUNK, sizeof(PT_REAL));
     r.g = pt_take(work, job->n + PT_RANK_CHUNK, sizeof(PT_REAL));
@@ -377,29 +277,33 @@ static PT_NAME(ranks)
     for (int64_t j = 0; j < job->n; j++)
         if (theta[j] > -PT_INFINITY)
             r.place[r.n++] = (int32_t)j;
-    const int sorted = r.n >= PT_RANK_SORTED;
-    if (sorted)
-        PT_NAME(sort_places)(theta, r.n, r.place, spare);
-    for (int64_t i = 0; i < r.n; i++) {
-        const double w = job->epsilon[row] * (scale ? scale[r.place[i]] : 1.0);
-        r.theta[i] = theta[r.place[i]];
-        r.g[i] = g ? along[r.place[i]] : 0;
-        r.square[i] = (PT_REAL)(w * w);
+    for (int64_t i = 0; scale && i < r.n; i++) {
+        const double w = epsilon * scale[r.place[i]];
         widest = w > widest ? w : widest;
         narrowest = w < narrowest ? w : narrowest;
     }
     for (int64_t i = r.n; i < r.n + PT_RANK_CHUNK; i++) /* what padding reads */
         r.theta[i] = r.g[i] = r.square[i] = 1;
     const double root = r.kind == PT_NORMAL ? 1.4142135623730951 : 1;
-    const double tail = r.kind == PT_NORMAL ? (PT_F64 ? 8.6 : 6.0) : (PT_F64 ? 42 : 22);
-    r.inverse = (PT_REAL)(1 / (widest * root));
-    r.reach = sorted ? tail * root * widest : PT_INFINITY;
+    r.widest = widest * root;
+    r.inverse = (PT_REAL)(1 / r.widest);
     if (widest == narrowest || r.n == 0)
         r.square = NULL;
-    r.unit = r.square ? 1 : 1 / (widest * root);
+    r.unit = r.square ? 1 : 1 / r.widest;
+    PT_NAME(ranks_fill)(job, row, g, &r);
     if (!g)
         r.g = NULL;
     return r;
+}
+
+/* Sort a long row, which gives its pairs a reach. */
+static void PT_NAME(ranks_sort)(const pt_job *job, int64_t row, const PT_REAL *g, int32_t *spare,
+                                PT_NAME(ranks) * r) {
+    if (r->n < PT_RANK_SORTED)
+        return;
+    PT_NAME(sort_places)((const PT_REAL *)job->theta + row * job->n, r->n, r->place, spare);
+    PT_NAME(ranks_fill)(job, row, g, r);
+    r->reach = (r->kind == PT_NORMAL ? (PT_F64 ? 8.6 : 6.0) : (PT_F64 ? 42 : 22)) * r->widest;
 }
 
 static int64_t PT_NAME(ranking_parts)(const pt_job *job) {
@@ -411,20 +315,19 @@ static size_t PT_NAME(ranking_exact_size)(const pt_job *job, const pt_exact_io *
     return 2 * pt_take_size(job->n, sizeof(int32_t)) +
            3 * pt_take_size(job->n + PT_RANK_CHUNK, sizeof(PT_REAL)) +
            3 * pt_take_size(PT_RANK_BLOCK, sizeof(PT_REAL)) +
-           pt_take_size(job->n + PT_RANK_CHUNK, sizeof(double));
+           pt_take_size(job->n + PT_RANK_CHUNK, sizeof(double)) + pt_series_size(job->n);
 }
 
-static pt_status PT_NAME(ranking_value)(const pt_job *job, int64_t row, const PT_NAME(ranks) * r,
-                                        double *work, double *value, pt_poll_fn stop,
-                                        void *stop_ctx) {
-    const double n = (double)r->n, mean = job->noise.kind == PT_GUMBEL ? PT_EULER_GAMMA : 0;
+/* The value from F of an ascending ranking without what E Z adds, and the sum of theta. */
+static double PT_NAME(whole_value)(const pt_job *job, int64_t row, double total, double value,
+                                   double n) {
+    const double mean = job->noise.kind == PT_GUMBEL ? PT_EULER_GAMMA : 0;
     const double moved = (mean + job->noise.shift) * job->epsilon[row] *
                          (job->noise.scale ? job->noise.scale[0] : 1);
-    const pt_status status = PT_NAME(sum_value)(r, work, value, stop, stop_ctx);
-    *value += moved * n * (n + 1) / 2;
+    value += moved * n * (n + 1) / 2;
     if (job->problem.sign < 0) /* max -<y, theta'> = max <n + 1 - y, theta'> - (n + 1) sum theta' */
-        *value -= (n + 1) * (work[0] + n * moved);
-    return status;
+        value -= (n + 1) * (total + n * moved);
+    return value;
 }
 
 typedef struct {
@@ -489,26 +392,124 @@ static void PT_NAME(ranking_clear)(const pt_job *job, int64_t row, int64_t part,
             out[j] = 0;
 }
 
+/* About how many pairs of a row are in reach: those in one cell as wide as a pair's reach, and half of those in two cells
+ * side by side. cells [tmp] zeros */
+static double PT_NAME(pairs_in_reach)(const PT_NAME(ranks) * r, double lowest, double reach,
+                                      int64_t n_cells, int32_t *cells) {
+    const double inverse = 1 / reach;
+    double pairs = 0, before = 0;
+    for (int64_t i = 0; i < r->n; i++)
+        cells[(int64_t)(((double)r->theta[i] - lowest) * inverse)]++;
+    for (int64_t c = 0; c < n_cells; c++) {
+        const double in = cells[c];
+        pairs += 0.5 * in * (in - 1 + before);
+        before = in;
+    }
+    return pairs;
+}
+
+/* The widest gap of a row that a series is made for, in units of noise; negative: it goes pair by pair. A mode costs about
+ * as much as a pair. With so many pairs in reach that this pays, some entries of J are far from small, and errors of the
+ * series, absolute ones, small against them.
+ *   lowest [out]  theta
+ *   cells  [tmp]  n */
+static double PT_NAME(crowded_gap)(const PT_NAME(ranks) * r, double *lowest, int32_t *cells) {
+    if (r->n < PT_RANK_CROWDED || r->square)
+        return -1;
+    PT_REAL least = r->theta[0], most = r->theta[0];
+    for (int64_t i = 1; i < r->n; i++) {
+        least = r->theta[i] < least ? r->theta[i] : least;
+        most = r->theta[i] > most ? r->theta[i] : most;
+    }
+    *lowest = (double)least;
+    const double gap = ((double)most - (double)least) * r->unit, n = (double)r->n;
+    const double modes = pt_series_modes(r->kind, gap), reach = pt_series_margin(r->kind);
+    if (modes < 0 || !(2 * modes <= n)) /* also where the gap overflows */
+        return -1;
+    if (r->n < PT_RANK_SORTED) /* all pairs count */
+        return gap;
+    const int64_t n_cells = (int64_t)(gap / reach) + 2;
+    memset(cells, 0, (size_t)n_cells * sizeof *cells);
+    const double pairs = PT_NAME(pairs_in_reach)(r, *lowest, reach / r->unit, n_cells, cells);
+    return modes * n <= pairs ? gap : -1;
+}
+
+/* y, the product with g or t, and the value of a crowded row, by its series. */
+static pt_status PT_NAME(ranking_by_series)(const pt_job *job, int64_t row,
+                                            const PT_NAME(ranks) * r, double lowest, double gap,
+                                            const pt_exact_io *io, PT_REAL *product, double *sum,
+                                            char **work, pt_poll_fn stop, void *stop_ctx) {
+    pt_series p = pt_series_start(r->kind, r->n, gap, work);
+    const double sign = job->problem.sign, n = (double)r->n;
+    const double unit = r->unit / p.period;
+    for (int64_t i = 0; i < r->n; i++)
+        p.t[i] = ((double)r->theta[i] - lowest) * unit;
+    for (int64_t i = 0; i < r->n; i++)
+        p.g[i] = r->g ? (double)r->g[i] : 0;
+    p.stop = stop;
+    p.stop_ctx = stop_ctx;
+    pt_status status = pt_series_moments(&p, product != NULL);
+    PT_REAL *ranks = io->y;
+    if (ranks && status == PT_OK) {
+        status = pt_series_evaluate(&p, 0, sum);
+        for (int64_t i = 0; i < r->n; i++)
+            ranks[r->place[i]] = (PT_REAL)(sign > 0 ? 0.5 + sum[i] : n + 0.5 - sum[i]);
+    }
+    if (product && status == PT_OK) {
+        status = pt_series_evaluate(&p, 1, sum);
+        for (int64_t i = 0; i < r->n; i++)
+            product[r->place[i]] = (PT_REAL)(sign * r->unit * sum[i]);
+    }
+    if (io->value) {
+        double total = 0;
+        for (int64_t i = 0; i < r->n; i++)
+            total += (double)r->theta[i];
+        const double larger = total * (n + 1) / 2 + pt_series_spread(&p) / (2 * r->unit);
+        *io->value = PT_NAME(whole_value)(job, row, total, larger, n);
+    }
+    return status;
+}
+
+/* The same pair by pair, of one part. */
+static pt_status PT_NAME(ranking_by_pairs)(const pt_job *job, int64_t row, int64_t part,
+                                           const PT_NAME(ranks) * r, const pt_exact_io *io,
+                                           PT_REAL *product, double *sum, pt_poll_fn stop,
+                                           void *stop_ctx) {
+    pt_status status = PT_OK;
+    if (io->y)
+        status = PT_NAME(ranking_sums)(job, r, PT_PAIR_CDF, part, sum, io->y, stop, stop_ctx);
+    if (product && status == PT_OK)
+        status = PT_NAME(ranking_sums)(job, r, PT_PAIR_DENSITY, part, sum, product, stop, stop_ctx);
+    if (io->value && part == 0 && status == PT_OK) {
+        status = PT_NAME(sum_value)(r, sum, io->value, stop, stop_ctx);
+        *io->value = PT_NAME(whole_value)(job, row, sum[0], *io->value, (double)r->n);
+    }
+    return status;
+}
+
 static pt_status PT_NAME(ranking_exact_row)(const pt_job *job, int64_t row, int64_t part,
                                             const pt_exact_io *io, void *work, pt_poll_fn stop,
                                             void *stop_ctx) {
     char *at = work;
-    const void *along = io->g ? io->g : io->t;
-    PT_NAME(ranks) r = PT_NAME(ranks_start)(job, row, along, &at);
+    const PT_REAL *along = io->g ? io->g : io->t;
+    int32_t *spare;
+    PT_NAME(ranks) r = PT_NAME(ranks_start)(job, row, along, &spare, &at);
     double *sum = pt_take(&at, job->n + PT_RANK_CHUNK, sizeof(double));
-    PT_REAL *product = io->g ? io->vjp : io->jvp;
+    PT_REAL *product = io->g ? io->vjp : io->t ? io->jvp : NULL;
+    double lowest = 0;
+    const double gap = PT_NAME(crowded_gap)(&r, &lowest, spare);
     pt_status status = PT_OK;
-    if (io->y) {
+    if (io->y)
         PT_NAME(ranking_clear)(job, row, part, io->y);
-        status = PT_NAME(ranking_sums)(job, &r, PT_PAIR_CDF, part, sum, io->y, stop, stop_ctx);
-    }
-    if (along && status == PT_OK) {
+    if (product)
         PT_NAME(ranking_clear)(job, row, part, product);
-        status =
-            PT_NAME(ranking_sums)(job, &r, PT_PAIR_DENSITY, part, sum, product, stop, stop_ctx);
-    }
-    if (io->value && part == 0 && status == PT_OK)
-        status = PT_NAME(ranking_value)(job, row, &r, sum, io->value, stop, stop_ctx);
+    if (!(gap >= 0))
+        PT_NAME(ranks_sort)(job, row, along, spare, &r);
+    if (!(gap >= 0))
+        status = PT_NAME(ranking_by_pairs)(job, row, part, &r, io, product, sum, stop, stop_ctx);
+    else if (part == 0 && (io->y || product || io->value))
+        status = PT_NAME(ranking_by_series)(job, row, &r, lowest, gap, io, product, sum, &at, stop,
+                                            stop_ctx);
     r.g = NULL;
     if (io->jac && part == 0 && status == PT_OK)
         status = PT_NAME(ranking_jacobian)(job, &r, sum, io->jac, stop, stop_ctx);
