@@ -23,10 +23,10 @@ static inline int64_t PT_NAME(padded)(const pt_job *job) {
 }
 
 /* Draws perturbed together. An oracle gets all of a wave's row, so that `batched` means what it says. */
-static int64_t PT_NAME(group_size)(const pt_job *job, int64_t n_m) {
+static int64_t PT_NAME(group_size)(const pt_job *job, int64_t n_m, int interleaved) {
     if (job->problem.serial)
         return n_m;
-    if (job->problem.lanes == PT_LANES)
+    if (interleaved)
         return PT_LANES;
     const int64_t fit = PT_GROUP_ITEMS / job->n;
     return fit < 1 ? 1 : fit > PT_GROUP ? PT_GROUP : fit;
@@ -306,7 +306,7 @@ static pt_status PT_NAME(solve_group)(const pt_job *job, const pt_wave *wave, in
                                       int64_t count, PT_REAL *buffer, void *solver_work,
                                       pt_poll_fn stop, void *stop_ctx, pt_error *err) {
     const pt_problem *p = &job->problem;
-    const int lanes = p->lanes == PT_LANES;
+    const int lanes = pt_interleaved(p, wave);
     int64_t row[PT_GROUP], m[PT_GROUP];
     for (int64_t d = 0; d < (lanes ? PT_LANES : count < PT_GROUP ? count : PT_GROUP); d++) {
         const int64_t f = first + (d < count ? d : 0);
@@ -352,7 +352,11 @@ static pt_status PT_NAME(solve_group)(const pt_job *job, const pt_wave *wave, in
 }
 
 static size_t PT_NAME(solve_work_size)(const pt_job *job, int64_t n_m) {
-    const size_t items = (size_t)PT_NAME(group_size)(job, n_m) * (size_t)PT_NAME(padded)(job);
+    const int lanes = job->problem.lanes == PT_LANES, both = job->problem.lanes_from > 0;
+    int64_t most = PT_NAME(group_size)(job, n_m, lanes);
+    if (both && most < PT_NAME(group_size)(job, n_m, 0))
+        most = PT_NAME(group_size)(job, n_m, 0);
+    const size_t items = (size_t)most * (size_t)PT_NAME(padded)(job);
     return PT_NAME(aligned)(items * sizeof(PT_REAL)) +
            PT_NAME(aligned)(job->solve->work_size(&job->problem));
 }
@@ -361,12 +365,14 @@ static pt_status PT_NAME(solve_plainly)(const pt_job *job, const pt_wave *wave, 
                                         int64_t count, void *work, pt_poll_fn stop, void *stop_ctx,
                                         pt_error *err) {
     char *at = work;
-    const int64_t together = PT_NAME(group_size)(job, wave->n_m);
+    const pt_problem *p = &job->problem;
+    const int64_t together = PT_NAME(group_size)(job, wave->n_m, pt_interleaved(p, wave));
+    const int by_row = wave->code_stride != wave->n_m || p->serial || p->lanes_from > 0;
     PT_REAL *buffer =
         PT_NAME(slice)(&at, (size_t)together * (size_t)PT_NAME(padded)(job) * sizeof(PT_REAL));
     for (int64_t f = first; f < first + count;) {
         int64_t n = first + count - f < together ? first + count - f : together;
-        if (wave->code_stride != wave->n_m || job->problem.serial) { /* groups end with their row */
+        if (by_row) { /* groups end with their row */
             const int64_t left = wave->n_m - f % wave->n_m;
             n = n < left ? n : left;
         }

@@ -102,6 +102,7 @@ static pt_status solve_task(void *ctx, int64_t index, void *work, pt_poll_fn sto
  * whole rows or even parts of one. */
 static int64_t solve_chunk(const pt_call *call, const pt_wave *wave) {
     const int64_t threads = call->n_threads, total = wave->n_rows * wave->n_m;
+    const int lanes = pt_interleaved(&call->job->problem, wave);
     if (call->job->problem.serial)
         return total;
     int64_t chunk = (total + 8 * threads - 1) / (8 * threads);
@@ -111,10 +112,10 @@ static int64_t solve_chunk(const pt_call *call, const pt_wave *wave) {
         const int64_t most = share < 8 * PT_GROUP ? share : 8 * PT_GROUP;
         const int64_t parts = (wave->n_m + most - 1) / most;
         chunk = (wave->n_m + parts - 1) / parts;
-        if (wave->n_m < 2 * PT_GROUP || chunk % PT_LANES == 0 || call->job->problem.lanes == 1)
+        if (wave->n_m < 2 * PT_GROUP || chunk % PT_LANES == 0 || !lanes)
             return chunk < PT_LANES ? most : chunk;
     }
-    if (call->job->problem.lanes == 1 && call->job->n >= SOLE_ITEM)
+    if (!lanes && call->job->n >= SOLE_ITEM)
         return chunk;
     return (chunk + PT_LANES - 1) / PT_LANES * PT_LANES;
 }

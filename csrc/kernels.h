@@ -32,6 +32,11 @@ static inline int32_t *pt_wave_code(const pt_wave *w, int64_t code_len, int64_t 
     return w->codes + ((row - w->code_row0) * w->code_stride + (m - w->code_m0)) * code_len;
 }
 
+/* Are this wave's draws handed to the solver PT_LANES at a time, interleaved? */
+static inline int pt_interleaved(const pt_problem *p, const pt_wave *w) {
+    return p->lanes == PT_LANES && (p->lanes_from == 0 || (!w->plain && w->n_m >= p->lanes_from));
+}
+
 /* What is summed over draws for each coordinate j. */
 typedef enum {
     PT_SUM_SCORE,     /* weight_m s_mj */

@@ -152,7 +152,8 @@ typedef struct {
     int64_t code_len;  /* int32 a draw */
     int64_t code_step; /* PT_CODE_INDEX, PT_CODE_LABELS */
     pt_code_kind code_kind;
-    int lanes;   /* 1: draws one after the other.  PT_LANES: items of PT_LANES draws interleaved */
+    int lanes; /* 1: draws one after the other.  PT_LANES: items of PT_LANES draws interleaved */
+    int lanes_from; /* > 0: only so many draws of a row or more are interleaved, those of one row together */
     int linear;  /* y maximises <sign y, theta>, y shaped like the item: values and losses exist */
     double sign; /* +1, or -1 where <-y, theta> is maximised */
     int clipped; /* theta is cut to <= 0 after noise */

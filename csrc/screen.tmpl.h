@@ -243,7 +243,7 @@ static pt_status PT_NAME(solve_screened)(const pt_job *job, const pt_wave *wave,
                   k = job->problem.top;
     const int64_t step = PT_NAME(padded)(job),
                   n_blocks = step / PT_NAME(noise_per_block)(job->noise.kind);
-    const int64_t stride = n_blocks + PT_CHUNK, together = PT_NAME(group_size)(job, wave->n_m);
+    const int64_t stride = n_blocks + PT_CHUNK, together = PT_NAME(group_size)(job, wave->n_m, 0);
     PT_REAL *buffer = PT_NAME(slice)(&work, (size_t)(together * step) * sizeof(PT_REAL));
     void *solver_work = PT_NAME(slice)(&work, job->solve->work_size(&job->problem));
     uint32_t *cut = PT_NAME(slice)(&work, ((size_t)step + 4 * PT_CHUNK) * sizeof(uint32_t));

@@ -261,6 +261,34 @@ def test_twin_on_larger_graphs(kind, weights, dtype):
                 assert solver.path(y, source=source).tolist() == want[1]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weights", ["edge", "node"])
+@pytest.mark.parametrize("directed", [True, False])
+def test_draws_together_equal_draws_alone(directed, weights, dtype):
+    """From few draws of a row on they share a heap, until noise is so large that each gets its own."""
+    rng = np.random.default_rng(6)
+    n = 300
+    ring = np.stack([np.arange(n), np.roll(np.arange(n), -1)], 1)
+    solver = pt.GraphPath(np.concatenate([ring, random_edges(rng, n, 900, False)]), directed=directed, weights=weights)
+    theta = -0.5 - rng.random((2, n if weights == "node" else len(solver.edges))).astype(dtype)
+    theta[rng.random(theta.shape) < 0.02] = -np.inf
+    theta[:, :n] = -9  # the ring keeps all nodes connected
+    ends = {"source": np.array([3, 150]), "target": np.array([160, 290])}
+    for epsilon in (0.2, 1.5, 30.0):
+        for samples in (3, 17, 32):
+            draws = pt.Perturbed(solver, epsilon=epsilon, samples=samples, estimator="score").sample(
+                theta, samples, seed=7, **ends
+            )
+            noisy = perturbed_items(theta, 1, noise="normal", epsilon=epsilon, samples=samples, seed=7)
+            alone = solver(
+                noisy.reshape(draws.shape), source=ends["source"].repeat(samples).reshape(2, samples),
+                target=ends["target"].repeat(samples).reshape(2, samples),
+            )  # fmt: skip
+            np.testing.assert_array_equal(draws, alone)
+        want = twin(solver, noisy.reshape(draws.shape)[1, -1], 150, 290)
+        np.testing.assert_array_equal(draws[1, -1], marked(want[0], theta.shape[1]))
+
+
 def test_networkx_agrees():
     """Longest paths of DAGs with any sign; cheapest paths with cycles, parallel edges too."""
     rng = np.random.default_rng(2)

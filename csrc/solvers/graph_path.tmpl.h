@@ -11,12 +11,7 @@
  * V(v) = theta(v) + max over arcs of V(u), from theta(source). Rounded at each step; PT_LANES draws advance together.
  * Tie rule: walking back from the target, the first edge in the user's order whose sum is the maximum.
  *
- * Else a path could turn for ever: costs max(-theta, 0), and as in grid_path.tmpl.h the least cost D of a walk, rounded
- * at each step, obeys D(v) = min over arcs (u, v) of fl(D(u) + c), whatever the order of relaxation: here that of
- * Dijkstra 1959 from a heap with four children a node (Johnson 1975), where entries that have become too large stay and
- * are skipped. It ends above D(target).
- * Tie rule: of paths of tight arcs, fl(D(u) + c) = D(v), the one with the fewest; of those, walking back from the target,
- * the first edge in the user's order. A breadth-first search from the target back finds it, over plateaus of cost 0 too. */
+ * Else a path could turn for ever: costs are max(-theta, 0), see graph_cycles.tmpl.h. */
 #ifndef PT_REAL
 #error "graph_path.tmpl.h is a template: include it from registry.tmpl.h"
 #endif
@@ -26,6 +21,7 @@
 #define GRAPH_CYCLIC 1
 #define GRAPH_UNDIRECTED 2
 #define GRAPH_POLL 16384 /* arcs between two questions to group->stop */
+#define GRAPH_FEW 4      /* draws of a row from which on they go together, with cycles */
 
 typedef PT_REAL PT_NAME(graph_reals) __attribute__((vector_size(PT_VECTOR)));
 typedef PT_BITS PT_NAME(graph_words) __attribute__((vector_size(PT_VECTOR)));
@@ -102,7 +98,8 @@ static pt_status PT_NAME(graph_prepare)(pt_problem *p, pt_error *err) {
     p->y_size = p->n;
     p->code_len = (p->n + 31) / 32;
     p->code_kind = PT_CODE_BITS;
-    p->lanes = p->ints[2] == GRAPH_DAG ? PT_LANES : 1;
+    p->lanes = PT_LANES;
+    p->lanes_from = p->ints[2] == GRAPH_DAG ? 0 : GRAPH_FEW;
     p->clipped = p->ints[2] != GRAPH_DAG;
     p->linear = 1;
     p->sign = 1;
@@ -144,8 +141,8 @@ static size_t PT_NAME(graph_work_size)(const pt_problem *p) {
     const size_t nodes = (size_t)p->ints[0], arcs = (size_t)p->ints[1];
     if (p->ints[2] == GRAPH_DAG)
         return nodes * (PT_LANES * (sizeof(PT_REAL) + sizeof(PT_BITS)) + 1) + nodes * 8;
-    return nodes * (sizeof(PT_REAL) + 3 * sizeof(int32_t)) + nodes * 8 +
-           (arcs + 8) * sizeof(PT_NAME(graph_entry));
+    return nodes * ((PT_LANES + 1) * sizeof(PT_REAL) + 3 * sizeof(int32_t)) + sizeof(PT_REAL) +
+           (arcs + 8) * sizeof(PT_NAME(graph_entry)) + (size_t)p->n * sizeof(PT_REAL);
 }
 
 /* ---- without cycles ---- */
@@ -246,155 +243,7 @@ static pt_status PT_NAME(graph_solve_dag)(const pt_problem *p, const pt_group *g
     return PT_OK;
 }
 
-/* ---- with cycles ---- */
-
-/* One draw in work. */
-typedef struct {
-    PT_NAME(graph) graph;
-    const pt_group *group;
-    const PT_REAL *theta;
-    int64_t source, target;
-    PT_REAL *dist;               /* D or more */
-    PT_NAME(graph_entry) * heap; /* arcs + 8 */
-    int32_t *next, *via,
-        *queue;   /* of the search back: 1 + the next node, the edge to it; nodes in order */
-    int64_t work; /* arcs since the last poll */
-} PT_NAME(graph_draw);
-
-/* Less the cost of an arc into v. */
-static inline PT_REAL PT_NAME(graph_gain)(const PT_NAME(graph_draw) * d, int64_t v, int32_t edge) {
-    const PT_REAL x = d->theta[d->graph.on_nodes ? v : edge];
-    return x < 0 ? x : 0;
-}
-
-static inline int PT_NAME(graph_stop)(PT_NAME(graph_draw) * d, int64_t count) {
-    if ((d->work += count) < GRAPH_POLL)
-        return 0;
-    d->work = 0;
-    return d->group->stop && d->group->stop(d->group->stop_ctx);
-}
-
-static inline PT_NAME(graph_entry) PT_NAME(graph_join)(PT_REAL key, int32_t node) {
-    PT_BITS bits;
-    memcpy(&bits, &key, sizeof bits);
-    return (PT_NAME(graph_entry))bits << 32 | (uint32_t)node;
-}
-
-static inline PT_REAL PT_NAME(graph_key)(PT_NAME(graph_entry) entry) {
-    const PT_BITS bits = (PT_BITS)(entry >> 32);
-    PT_REAL key;
-    memcpy(&key, &bits, sizeof key);
-    return key;
-}
-
-/* Put an entry into a hole i of the heap, or above it. */
-static inline void PT_NAME(graph_lift)(PT_NAME(graph_entry) * heap, int64_t i,
-                                       PT_NAME(graph_entry) entry) {
-    for (; i > 0 && entry < heap[(i - 1) / 4]; i = (i - 1) / 4)
-        heap[i] = heap[(i - 1) / 4];
-    heap[i] = entry;
-}
-
-/* Drop the first of `size` entries: its hole sinks to a leaf, where the last entry is put. Entries behind the last, up to
- * the children of its parent, are the largest there are. */
-static inline void PT_NAME(graph_pop)(PT_NAME(graph_entry) * heap, int64_t size) {
-    const int64_t end = size - 1;
-    const PT_NAME(graph_entry) last = heap[end];
-    int64_t i = 0;
-    for (int64_t k = end; k < end + 4; k++)
-        heap[k] = ~(PT_NAME(graph_entry))0;
-    for (int64_t k = 1; k < end; k = 4 * i + 1) {
-        const PT_NAME(graph_entry) *x = heap + k;
-        const int64_t a = x[1] < x[0], b = 2 + (x[3] < x[2]), least = k + (x[b] < x[a] ? b : a);
-        heap[i] = heap[least];
-        i = least;
-    }
-    PT_NAME(graph_lift)(heap, i, last);
-}
-
-/* D of all nodes that are not above the target's; elsewhere dist stays above that.   Not 0: stop. */
-static int PT_NAME(graph_costs)(PT_NAME(graph_draw) * d) {
-    const PT_NAME(graph_arcs) out = d->graph.out;
-    PT_REAL *dist = d->dist;
-    int64_t size = 0;
-    for (int64_t v = 0; v < d->graph.nodes; v++)
-        dist[v] = PT_INFINITY;
-    dist[d->source] = d->graph.on_nodes ? 0 - PT_NAME(graph_gain)(d, d->source, 0) : 0;
-    d->heap[size++] = PT_NAME(graph_join)(dist[d->source], (int32_t)d->source);
-    while (size > 0 && PT_NAME(graph_key)(d->heap[0]) <= dist[d->target]) {
-        const PT_REAL least = PT_NAME(graph_key)(d->heap[0]);
-        const int32_t v = (int32_t)(uint32_t)d->heap[0];
-        PT_NAME(graph_pop)(d->heap, size--);
-        if (least > dist[v])
-            continue;
-        const int32_t first = out.start[v], end = out.start[v + 1];
-        for (int32_t k = first; k < end; k++) {
-            const int32_t u = out.arc[k].node;
-            const PT_REAL x = least - PT_NAME(graph_gain)(d, u, out.arc[k].edge);
-            if (!(x < dist[u]) || x > dist[d->target])
-                continue;
-            dist[u] = x;
-            PT_NAME(graph_lift)(d->heap, size++, PT_NAME(graph_join)(x, u));
-        }
-        if (PT_NAME(graph_stop)(d, end - first + 1))
-            return 1;
-    }
-    return 0;
-}
-
-/* Mark the path: search back from the target over tight arcs. Little besides the path and its plateaus is seen.
- *   next [0 before and after]   Not 0: stop. */
-static int PT_NAME(graph_trace)(PT_NAME(graph_draw) * d, int32_t *code) {
-    const PT_NAME(graph_arcs) in = d->graph.in;
-    int64_t size = 1, stop = 0;
-    d->queue[0] = (int32_t)d->target;
-    d->next[d->target] = (int32_t)d->target + 1;
-    for (int64_t i = 0; d->next[d->source] == 0 && !stop; i++) {
-        const int32_t v = d->queue[i];
-        assert(i < size);
-        for (int32_t k = in.start[v]; k < in.start[v + 1]; k++) {
-            const int32_t u = in.arc[k].node, edge = in.arc[k].edge;
-            if (d->next[u] || !(d->dist[u] - PT_NAME(graph_gain)(d, v, edge) == d->dist[v]))
-                continue;
-            d->next[u] = v + 1;
-            d->via[u] = edge;
-            d->queue[size++] = u;
-        }
-        stop = PT_NAME(graph_stop)(d, in.start[v + 1] - in.start[v] + 1);
-    }
-    for (int64_t v = d->source; v != d->target && !stop; v = d->next[v] - 1)
-        PT_NAME(graph_mark)(code, d->graph.on_nodes ? v : d->via[v]);
-    if (d->graph.on_nodes)
-        PT_NAME(graph_mark)(code, d->target);
-    for (int64_t i = 0; i < size; i++)
-        d->next[d->queue[i]] = 0;
-    return stop != 0;
-}
-
-static pt_status PT_NAME(graph_solve_cyclic)(const pt_problem *p, const pt_group *group,
-                                             int32_t *code, void *work, pt_error *err) {
-    PT_NAME(graph_draw) d = { .graph = PT_NAME(graph_open)(p), .group = group };
-    const int64_t nodes = d.graph.nodes;
-    d.heap = work;
-    d.dist = (PT_REAL *)(d.heap + d.graph.arcs + 8);
-    d.next = (int32_t *)(d.dist + nodes);
-    d.via = d.next + nodes;
-    d.queue = d.via + nodes;
-    memset(d.next, 0, (size_t)nodes * sizeof *d.next);
-    memset(code, 0, (size_t)(group->n_draws * p->code_len) * sizeof *code);
-    for (int64_t i = 0; i < group->n_draws; i++) {
-        d.theta = (const PT_REAL *)group->theta + i * group->draw_step;
-        d.source = PT_NAME(graph_end)(p, 0, group->row[i]);
-        d.target = PT_NAME(graph_end)(p, 1, group->row[i]);
-        if (PT_NAME(graph_costs)(&d))
-            return PT_E_STOPPED;
-        if (!(d.dist[d.target] < PT_INFINITY))
-            return pt_fail(err, PT_E_INFEASIBLE, group->row[i], "the cost of the path overflows");
-        if (PT_NAME(graph_trace)(&d, code + i * p->code_len))
-            return PT_E_STOPPED;
-    }
-    return PT_OK;
-}
+#include "graph_cycles.tmpl.h"
 
 static pt_status PT_NAME(graph_solve)(const pt_problem *p, const pt_group *group, int32_t *code,
                                       void *work, pt_error *err) {

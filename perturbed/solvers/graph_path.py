@@ -54,9 +54,10 @@ class GraphPath(Solver):
     Ties (of rounded sums): without cycles, walking back from the target, the first edge in the order of `edges` whose
     sum is the largest. With cycles the path with the fewest edges; of those, walking back, the first edge likewise.
 
-    An undirected edge has one score and one draw of noise. O(E) a draw without cycles, 16 draws at a time in vector
-    lanes; O(E log E) with cycles, less where the target is near. The lists of neighbours are made once a solver. theta,
-    epsilon and value share one unit; y has none.
+    An undirected edge has one score and one draw of noise. O(E) a draw without cycles; O(E log E) with cycles, less
+    where the target is near. 16 draws of a row go together in vector lanes; with cycles that pays where noise is less
+    than costs, and elsewhere they go one by one. The lists of neighbours are made once a solver. theta, epsilon and
+    value share one unit; y has none.
 
     References
     ----------
