@@ -10,7 +10,9 @@ static size_t PT_NAME(race_size)(const pt_job *job) {
 /* theta [in] the row; what is left out (-inf) does not take part. */
 static pt_race PT_NAME(race_start)(const pt_job *job, int64_t row, char **work) {
     const PT_REAL *theta = (const PT_REAL *)job->theta + row * job->n;
-    pt_race race = { .kind = job->noise.kind, .top = -PT_INFINITY, .narrowest = PT_INFINITY };
+    pt_race race = {
+        .kind = job->noise.kind, .top = -PT_INFINITY, .narrowest = PT_INFINITY, .coarse = !PT_F64
+    };
     race.theta = pt_take(work, job->n, sizeof(double));
     race.width = pt_take(work, job->n, sizeof(double));
     race.place = pt_take(work, job->n, sizeof(int64_t));

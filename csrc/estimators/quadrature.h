@@ -11,6 +11,7 @@
 #define PT_EXACT_LANES 16
 #define PT_EXACT_BLOCK 64 /* entries worked out together */
 #define PT_MASS 1e-21     /* what a window of integration may leave out at either end */
+#define PT_COARSE_MASS 1e-12
 #define PT_LOG_MASS (-48.35428695287496)
 #define PT_LOG_2 0.6931471805599453
 
@@ -25,6 +26,7 @@ typedef struct {
     double *theta, *width;    /* n each */
     int64_t *place;           /* of each in the item */
     double widest, narrowest; /* of the widths */
+    int coarse;               /* results are floats: PT_COARSE_MASS may be left out */
 } pt_race;
 
 /* Hand out the next slice of a block, 64-byte aligned. */
@@ -127,12 +129,14 @@ static void pt_fill_parts(pt_noise_kind kind, int64_t count, const double *restr
     }
 }
 
-/* Widths below and above theta_j beyond which less than PT_MASS of the noise lies. */
-static inline double pt_reach_below(pt_noise_kind kind) {
-    return kind == PT_NORMAL ? 9.6 : kind == PT_GUMBEL ? 4.0 : 49.0;
+/* Widths below and above theta_j beyond which less than PT_MASS of the noise lies, or PT_COARSE_MASS. */
+static inline double pt_reach_below(const pt_race *race) {
+    const double fine = race->kind == PT_NORMAL ? 9.6 : race->kind == PT_GUMBEL ? 4.0 : 49.0;
+    const double coarse = race->kind == PT_NORMAL ? 7.1 : race->kind == PT_GUMBEL ? 3.4 : 28.0;
+    return race->coarse ? coarse : fine;
 }
-static inline double pt_reach_above(pt_noise_kind kind) {
-    return kind == PT_NORMAL ? 9.6 : 49.0;
+static inline double pt_reach_above(const pt_race *race) {
+    return race->kind == PT_NORMAL ? pt_reach_below(race) : race->coarse ? 28.0 : 49.0;
 }
 
 #endif
