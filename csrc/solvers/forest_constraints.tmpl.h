@@ -196,11 +196,10 @@ static pt_status PT_NAME(forest_resolve)(PT_NAME(forest_search) * c, double *tot
         for (int64_t j = n; j < c->stride; j++)
             to[j] = -PT_INFINITY;
     }
-    const int64_t count = PT_NAME(forest_tree)(&c->s, n, c->group);
-    if (count < 0)
+    if (PT_NAME(forest_trees)(&c->s, 1, n, c->group))
         return PT_E_STOPPED;
-    *total = count == n - c->k ? 0 : -(double)PT_INFINITY;
-    for (int64_t e = 0; e < count; e++)
+    *total = c->s.count == n - c->k ? 0 : -(double)PT_INFINITY;
+    for (int64_t e = 0; e < c->s.count; e++)
         *total += (double)c->s.weight[e];
     return PT_OK;
 }
@@ -676,7 +675,8 @@ static pt_status PT_NAME(forest_constrained)(const pt_problem *p, const pt_group
                        "no forest found of k = %lld trees under its constraints", (long long)k);
     if (status == PT_OK && !exact)
         status = PT_NAME(forest_improve)(&c, total, rounding);
+    c.s.count = c.n - k;
     if (status == PT_OK)
-        PT_NAME(forest_write)(&c.s, c.n, k, c.n - k, c.id, edges);
+        PT_NAME(forest_write)(&c.s, c.n, k, c.id, edges);
     return status;
 }

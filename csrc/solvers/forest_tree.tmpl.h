@@ -11,6 +11,7 @@
 #define PT_FOREST_POLL 65536 /* edges between two questions to group->stop */
 #endif
 #define FOREST_LANES (PT_VECTOR / (int)sizeof(PT_REAL))
+#define FOREST_FEW 4 /* vectors of points that stay in registers, and let two draws go together */
 #define FOREST_NONE ((PT_SBITS)INT32_MAX) /* larger than any pair of points */
 
 typedef PT_REAL PT_NAME(forest_reals) __attribute__((vector_size(PT_VECTOR)));
@@ -115,6 +116,22 @@ static inline PT_NAME(forest_reals)
                                                        (PT_NAME(forest_words))y);
 }
 
+/* The larger one, lane by lane: no NaN is there, and which zero is given does not matter. */
+static inline PT_NAME(forest_reals)
+    PT_NAME(forest_more)(PT_NAME(forest_reals) x, PT_NAME(forest_reals) y) {
+#if defined(__AVX512F__) && PT_F64
+    return (PT_NAME(forest_reals))_mm512_max_pd((__m512d)x, (__m512d)y);
+#elif defined(__AVX512F__)
+    return (PT_NAME(forest_reals))_mm512_max_ps((__m512)x, (__m512)y);
+#elif defined(__AVX2__) && PT_F64
+    return (PT_NAME(forest_reals))_mm256_max_pd((__m256d)x, (__m256d)y);
+#elif defined(__AVX2__)
+    return (PT_NAME(forest_reals))_mm256_max_ps((__m256)x, (__m256)y);
+#else
+    return PT_NAME(forest_pick_real)((PT_NAME(forest_words))(x > y), x, y);
+#endif
+}
+
 /* Lane l becomes lane l ^ half. */
 #if defined(__clang__)
 #define FOREST_SWAP(x, y, half)                                                                    \
@@ -131,20 +148,31 @@ static inline PT_NAME(forest_reals)
     for (int half = FOREST_LANES / 2; half > 0; half /= 2) {
         PT_NAME(forest_reals) v = w;
         FOREST_SWAP(w, v, half);
-        w = PT_NAME(forest_pick_real)((PT_NAME(forest_words))(v > w), v, w);
+        w = PT_NAME(forest_more)(v, w);
     }
     return w;
 }
 
-/* The least of a vector of words. */
-static inline PT_SBITS PT_NAME(forest_least)(PT_NAME(forest_words) at, PT_NAME(forest_words) ids) {
-    (void)ids;
-    for (int half = FOREST_LANES / 2; half > 0; half /= 2) {
-        PT_NAME(forest_words) bt = at;
-        FOREST_SWAP(at, bt, half);
-        at = PT_NAME(forest_pick)((PT_NAME(forest_words))(bt < at), bt, at);
-    }
-    return at[0];
+/* Bit l is set where lane l is all ones; lanes are, or are 0. */
+static inline uint32_t PT_NAME(forest_bits)(PT_NAME(forest_words) which) {
+#if defined(__AVX512F__) && PT_F64
+    return _mm512_movepi64_mask((__m512i)which);
+#elif defined(__AVX512F__)
+    return _mm512_movepi32_mask((__m512i)which);
+#elif defined(__AVX2__) && PT_F64
+    return (uint32_t)_mm256_movemask_pd((__m256d)which);
+#elif defined(__AVX2__)
+    return (uint32_t)_mm256_movemask_ps((__m256)which);
+#elif defined(__SSE2__) && PT_F64
+    return (uint32_t)_mm_movemask_pd((__m128d)which);
+#elif defined(__SSE2__)
+    return (uint32_t)_mm_movemask_ps((__m128)which);
+#else
+    uint32_t bits = 0;
+    for (int l = 0; l < FOREST_LANES; l++)
+        bits |= (uint32_t)(which[l] & 1) << l;
+    return bits;
+#endif
 }
 
 /* What Prim's algorithm holds of point v: the first edge to the tree, its weight in `best` and its points in `at`, or, in
@@ -154,19 +182,38 @@ typedef struct {
     PT_NAME(forest_reals) * best;
     PT_NAME(forest_words) * at;
     PT_REAL *weight; /* of the edges taken, in the order in which they are */
-    PT_SBITS *edge;  /* their points */
-    uint8_t *taken;  /* is a point in the tree? */
+    PT_SBITS *edge;  /* their points, as i << PT_FOREST_SHIFT | j */
+    int64_t count;   /* of them */
 } PT_NAME(forest_prim);
 
-/* Point u joins the tree; which is the first edge from the tree to another point? Its weight, and its points as
- * i << PT_FOREST_SHIFT | j.   best, at [in, out]  `vectors` of them */
-static inline __attribute__((always_inline)) PT_SBITS
+/* Of the points whose edge weighs `most`, the one with the first edge. */
+static int64_t PT_NAME(forest_first)(const PT_NAME(forest_reals) * best,
+                                     const PT_NAME(forest_words) * at, PT_NAME(forest_reals) most,
+                                     int64_t vectors) {
+    const PT_NAME(forest_words) none = (PT_NAME(forest_words)){ 0 } + FOREST_NONE;
+    PT_SBITS least = FOREST_NONE;
+    int64_t first = -1;
+    for (int64_t j = 0; j < vectors; j++) {
+        const PT_NAME(forest_words) here =
+            PT_NAME(forest_pick)((PT_NAME(forest_words))(best[j] == most), at[j], none);
+        for (int l = 0; l < FOREST_LANES; l++)
+            if (here[l] < least) {
+                least = here[l];
+                first = j * FOREST_LANES + l;
+            }
+    }
+    return first;
+}
+
+/* Point u joins the tree; which point has the first edge from the tree, and of what weight?
+ *   best, at [in, out]  `vectors` of them */
+static inline __attribute__((always_inline)) int64_t
 PT_NAME(forest_grow)(const PT_REAL *row, int64_t vectors, int64_t u, PT_NAME(forest_reals) * best,
                      PT_NAME(forest_words) * at, PT_REAL *weight) {
     const PT_SBITS us = (PT_SBITS)u;
     const PT_NAME(forest_words) all = { 0 }, u_all = all + us, none = all + FOREST_NONE;
     const PT_NAME(forest_reals) nothing = (PT_NAME(forest_reals)){ 0 } - PT_INFINITY;
-    PT_NAME(forest_words) ids, least = none;
+    PT_NAME(forest_words) ids;
     PT_NAME(forest_reals) most = nothing;
     for (int l = 0; l < FOREST_LANES; l++)
         ids[l] = l;
@@ -183,69 +230,82 @@ PT_NAME(forest_grow)(const PT_REAL *row, int64_t vectors, int64_t u, PT_NAME(for
         best[j] = PT_NAME(forest_pick_real)(itself, nothing,
                                             PT_NAME(forest_pick_real)(better, x, best[j]));
         at[j] = PT_NAME(forest_pick)(itself, none, PT_NAME(forest_pick)(better, own, at[j]));
-        most = PT_NAME(forest_pick_real)((PT_NAME(forest_words))(best[j] > most), best[j], most);
+        most = PT_NAME(forest_more)(best[j], most);
     }
     most = PT_NAME(forest_most)(most, ids);
+    int64_t found = -1;
+    uint32_t more = 0; /* not 0: another one is as heavy */
     for (int64_t j = 0; j < vectors; j++) {
-        const PT_NAME(forest_words) here =
-            PT_NAME(forest_pick)((PT_NAME(forest_words))(best[j] == most), at[j], none);
-        least = PT_NAME(forest_pick)((PT_NAME(forest_words))(here < least), here, least);
+        const uint32_t bits = PT_NAME(forest_bits)((PT_NAME(forest_words))(best[j] == most));
+        more |= found < 0 ? bits & (bits - 1) : bits;
+        found = bits ? j * FOREST_LANES + __builtin_ctz(bits) : found;
     }
     *weight = most[0];
-    return PT_NAME(forest_least)(least, ids);
+    return more ? PT_NAME(forest_first)(best, at, most, vectors) : found;
 }
 
-/* As forest_tree, for a number of vectors that the compiler may know: few of them stay in registers. */
-static inline __attribute__((always_inline)) int64_t
-PT_NAME(forest_tree_of)(const PT_NAME(forest_prim) * s, int64_t n, const pt_group *group,
-                        int64_t vectors, PT_NAME(forest_reals) * best, PT_NAME(forest_words) * at) {
+/* As forest_trees, for numbers of draws and vectors that the compiler may know: few of them stay in registers.
+ *   best [tmp]  draws x vectors */
+static inline __attribute__((always_inline)) int
+PT_NAME(forest_trees_of)(PT_NAME(forest_prim) * s, int draws, int64_t n, const pt_group *group,
+                         int64_t vectors, PT_NAME(forest_reals) * best) {
     const int64_t stride = PT_NAME(forest_stride)(n);
-    int64_t u = 0, count = 0, seen = 0;
-    for (int64_t j = 0; j < vectors; j++)
-        for (int l = 0; l < FOREST_LANES; l++) {
-            best[j][l] = -PT_INFINITY;
-            at[j][l] = j * FOREST_LANES + l < n ? FOREST_NONE - 1 : FOREST_NONE;
-        }
-    for (int64_t v = 0; v < n; v++)
-        s->taken[v] = 0;
+    int64_t u[2] = { 0, 0 }, seen = 0;
+    for (int64_t j = 0; j < draws * vectors; j++)
+        best[j] = (PT_NAME(forest_reals)){ 0 } - PT_INFINITY;
+    for (int d = 0; d < draws; d++) {
+        PT_SBITS *at = (PT_SBITS *)(void *)s[d].at;
+        for (int64_t v = 0; v < vectors * FOREST_LANES; v++)
+            at[v] = v < n ? FOREST_NONE - 1 : FOREST_NONE;
+        s[d].count = 0;
+    }
     for (int64_t step = 1; step < n; step++) {
-        PT_REAL weight;
-        const PT_SBITS edge =
-            PT_NAME(forest_grow)(s->w + u * stride, vectors, u, best, at, &weight);
-        const int64_t i = (int64_t)edge >> PT_FOREST_SHIFT, j = edge & (PT_FOREST_POINTS - 1);
-        assert(edge >= 0 && i < j && j < n);
-        s->taken[u] = 1;
-        u = s->taken[j] ? i : j;
-        if (weight > -PT_INFINITY) {
-            s->weight[count] = weight;
-            s->edge[count++] = edge;
+#pragma GCC unroll 2
+        for (int d = 0; d < draws; d++) {
+            PT_REAL weight;
+            u[d] = PT_NAME(forest_grow)(s[d].w + u[d] * stride, vectors, u[d], best + d * vectors,
+                                        s[d].at, &weight);
+            const PT_SBITS edge = ((const PT_SBITS *)(const void *)s[d].at)[u[d]];
+            assert(edge >= 0 && edge < FOREST_NONE - 1);
+            s[d].weight[s[d].count] = weight;
+            s[d].edge[s[d].count] = edge;
+            s[d].count += weight > -PT_INFINITY;
         }
         if ((seen += n) >= PT_FOREST_POLL) {
             seen = 0;
             if (group->stop && group->stop(group->stop_ctx))
-                return -1;
+                return 1;
         }
     }
-    return count;
+    return 0;
 }
 
-/* The maximum spanning tree; where no edge is left, a point begins the next tree. Returns the number of edges, -1: stop. */
-static int64_t PT_NAME(forest_tree)(const PT_NAME(forest_prim) * s, int64_t n,
-                                    const pt_group *group) {
+/* Maximum spanning trees of one draw or two, whose steps fill each other's waits; where no edge is left, a point begins
+ * the next tree.   Not 0: stop */
+static int PT_NAME(forest_trees)(PT_NAME(forest_prim) * s, int draws, int64_t n,
+                                 const pt_group *group) {
     const int64_t vectors = (n + FOREST_LANES - 1) / FOREST_LANES;
-    PT_NAME(forest_reals) best[4];
-    PT_NAME(forest_words) at[4];
-    switch (vectors) {
-    case 1:
-        return PT_NAME(forest_tree_of)(s, n, group, 1, best, at);
-    case 2:
-        return PT_NAME(forest_tree_of)(s, n, group, 2, best, at);
-    case 3:
-        return PT_NAME(forest_tree_of)(s, n, group, 3, best, at);
-    case 4:
-        return PT_NAME(forest_tree_of)(s, n, group, 4, best, at);
+    PT_NAME(forest_reals) best[2 * FOREST_FEW];
+    assert(draws == 1 || (draws == 2 && vectors <= FOREST_FEW));
+    switch (draws * 8 + (vectors <= FOREST_FEW ? vectors : 0)) {
+    case 9:
+        return PT_NAME(forest_trees_of)(s, 1, n, group, 1, best);
+    case 10:
+        return PT_NAME(forest_trees_of)(s, 1, n, group, 2, best);
+    case 11:
+        return PT_NAME(forest_trees_of)(s, 1, n, group, 3, best);
+    case 12:
+        return PT_NAME(forest_trees_of)(s, 1, n, group, 4, best);
+    case 17:
+        return PT_NAME(forest_trees_of)(s, 2, n, group, 1, best);
+    case 18:
+        return PT_NAME(forest_trees_of)(s, 2, n, group, 2, best);
+    case 19:
+        return PT_NAME(forest_trees_of)(s, 2, n, group, 3, best);
+    case 20:
+        return PT_NAME(forest_trees_of)(s, 2, n, group, 4, best);
     default:
-        return PT_NAME(forest_tree_of)(s, n, group, vectors, s->best, s->at);
+        return PT_NAME(forest_trees_of)(s, 1, n, group, vectors, s->best);
     }
 }
 
@@ -265,7 +325,8 @@ static inline PT_NAME(forest_words)
 /* Write the first n - k edges of a tree as indices, in their order, then -1.
  *   id [in]  index of the edge between two points, n x n, or NULL for the complete graph's */
 static void PT_NAME(forest_write)(const PT_NAME(forest_prim) * s, int64_t n, int64_t k,
-                                  int64_t count, const int32_t *id, int32_t *code) {
+                                  const int32_t *id, int32_t *code) {
+    const int64_t count = s->count;
     assert(count >= n - k);
     for (int64_t e = count; e < count + FOREST_LANES; e++) {
         s->weight[e] = -PT_INFINITY;
@@ -294,8 +355,9 @@ static inline size_t PT_NAME(forest_room)(size_t bytes) {
 
 static inline size_t PT_NAME(forest_prim_size)(int64_t n) {
     const int64_t stride = PT_NAME(forest_stride)(n);
-    return (size_t)(n * stride + 4 * (stride + FOREST_LANES)) * sizeof(PT_REAL) +
-           PT_NAME(forest_room)((size_t)n) + 64;
+    return PT_NAME(forest_room)((size_t)(n * stride + 4 * (stride + FOREST_LANES)) *
+                                sizeof(PT_REAL)) +
+           64;
 }
 
 /* work is 64-byte aligned, and so are rows of a multiple of FOREST_LANES */
@@ -308,7 +370,7 @@ static PT_NAME(forest_prim) PT_NAME(forest_cut)(int64_t n, char *work) {
     s.at = (PT_NAME(forest_words) *)(void *)(rest + row);
     s.weight = rest + 2 * row;
     s.edge = (PT_SBITS *)(void *)(rest + 3 * row);
-    s.taken = (uint8_t *)(void *)(rest + 4 * row);
+    s.count = 0;
     return s;
 }
 

@@ -21,7 +21,7 @@
 
 /* ---- what is asked ------------------------------------------------------------------------------------------- */
 
-static inline int64_t PT_NAME(forest_trees)(const pt_problem *p, int64_t row) {
+static inline int64_t PT_NAME(forest_k)(const pt_problem *p, int64_t row) {
     const pt_array *k = p->n_arrays > 1 ? &p->arrays[1] : NULL;
     return k && k->data ? ((const int64_t *)k->data)[row * k->row_stride] : p->ints[1];
 }
@@ -58,7 +58,8 @@ static size_t PT_NAME(forest_work_size)(const pt_problem *p) {
     if (p->ints[3] > 0)
         return parents + PT_NAME(forest_room)((size_t)p->n * sizeof(int32_t)) +
                PT_NAME(forest_sort_size)(p);
-    return parents + PT_NAME(forest_prim_size)(n);
+    const size_t together = n <= FOREST_FEW * FOREST_LANES ? 2 : 1;
+    return parents + together * PT_NAME(forest_prim_size)(n);
 }
 
 /* ---- solver --------------------------------------------------------------------------------------------------- */
@@ -98,8 +99,7 @@ static pt_status PT_NAME(forest_prepare)(pt_problem *p, pt_error *err) {
 static pt_status PT_NAME(forest_check)(const pt_problem *p, int64_t row, const void *theta,
                                        void *work, pt_error *err) {
     const PT_REAL *t = theta;
-    const int64_t n = p->ints[0], k = PT_NAME(forest_trees)(p, row),
-                  *ends = PT_NAME(forest_ends)(p);
+    const int64_t n = p->ints[0], k = PT_NAME(forest_k)(p, row), *ends = PT_NAME(forest_ends)(p);
     int32_t *parent = work;
     int64_t e = 0, trees = n;
     if (k < 1 || k > n)
@@ -134,23 +134,35 @@ static pt_status PT_NAME(forest_check)(const pt_problem *p, int64_t row, const v
                    (long long)k, (long long)trees);
 }
 
+/* How many draws from d on forest_dense takes together; its scratch has room for two of few points. */
+static inline int PT_NAME(forest_together)(const pt_problem *p, const pt_group *group, int64_t d) {
+    const int few = p->ints[0] <= FOREST_FEW * FOREST_LANES && !PT_NAME(forest_limited)(p);
+    return few && d + 1 < group->n_draws ? 2 : 1;
+}
+
+/* Draws from d to before end.   code [out] of the first, from its edges on */
 static pt_status PT_NAME(forest_dense)(const pt_problem *p, const pt_group *group, int64_t d,
-                                       int32_t *code, char *work) {
+                                       int64_t end, int32_t *code, char *work) {
     const int64_t n = p->ints[0];
-    const PT_NAME(forest_prim) s = PT_NAME(forest_cut)(n, work);
-    if (n > 1)
-        PT_NAME(forest_expand)(n, (const PT_REAL *)group->theta + d * group->draw_step, s.w);
-    const int64_t count = PT_NAME(forest_tree)(&s, n, group);
-    if (count < 0)
-        return PT_E_STOPPED;
-    PT_NAME(forest_write)(&s, n, PT_NAME(forest_trees)(p, group->row[d]), count, NULL, code);
-    return PT_OK;
+    PT_NAME(forest_prim) s[2];
+    for (int64_t i = d; i < end; i++, work += PT_NAME(forest_prim_size)(n)) {
+        const PT_REAL *theta = (const PT_REAL *)group->theta + i * group->draw_step;
+        s[i - d] = PT_NAME(forest_cut)(n, work);
+        if (n > 1)
+            PT_NAME(forest_expand)(n, theta, s[i - d].w);
+    }
+    const int stopped = PT_NAME(forest_trees)(s, (int)(end - d), n, group);
+    for (int64_t i = d; i < end && !stopped; i++, code += p->code_len) {
+        const int64_t k = PT_NAME(forest_k)(p, group->row[i]);
+        PT_NAME(forest_write)(&s[i - d], n, k, NULL, code);
+    }
+    return stopped ? PT_E_STOPPED : PT_OK;
 }
 
 /* Kruskal: edges in their order, each taken unless it closes a cycle, until n - k are. */
 static pt_status PT_NAME(forest_list)(const pt_problem *p, const pt_group *group, int64_t d,
                                       int32_t *code, int32_t *parent, char *work) {
-    const int64_t n = p->ints[0], k = PT_NAME(forest_trees)(p, group->row[d]);
+    const int64_t n = p->ints[0], k = PT_NAME(forest_k)(p, group->row[d]);
     const int64_t *ends = PT_NAME(forest_ends)(p);
     int32_t *order = (int32_t *)(void *)work;
     const size_t own = PT_NAME(forest_room)((size_t)p->n * sizeof *order);
@@ -188,22 +200,25 @@ static pt_status PT_NAME(forest_solve)(const pt_problem *p, const pt_group *grou
     const int64_t n = p->ints[0], labels = p->ints[2] ? n : 0;
     int32_t *parent = work;
     char *rest = (char *)work + PT_NAME(forest_room)((size_t)n * sizeof *parent);
-    for (int64_t d = 0; d < group->n_draws; d++, code += p->code_len) {
+    for (int64_t d = 0, next; d < group->n_draws; d = next) {
         const int64_t row = group->row[d];
         const int8_t *limit = PT_NAME(forest_limits)(p, row);
-        int32_t *edges = code + labels;
+        int32_t *edges = code + d * p->code_len + labels;
         pt_status status;
+        next = d + 1;
         if (limit)
-            status = PT_NAME(forest_constrained)(p, group, d, PT_NAME(forest_trees)(p, row),
+            status = PT_NAME(forest_constrained)(p, group, d, PT_NAME(forest_k)(p, row),
                                                  PT_NAME(forest_ends)(p), limit, edges, rest, err);
         else if (p->ints[3] > 0)
             status = PT_NAME(forest_list)(p, group, d, edges, parent, rest);
-        else
-            status = PT_NAME(forest_dense)(p, group, d, edges, rest);
+        else {
+            next = d + PT_NAME(forest_together)(p, group, d);
+            status = PT_NAME(forest_dense)(p, group, d, next, edges, rest);
+        }
         if (status != PT_OK)
             return status;
-        if (labels)
-            PT_NAME(forest_label)(p, code + labels, code);
+        for (; labels && d < next; d++)
+            PT_NAME(forest_label)(p, code + d * p->code_len + labels, code + d * p->code_len);
         if (group->stop && group->stop(group->stop_ctx))
             return PT_E_STOPPED;
     }
@@ -217,7 +232,7 @@ static pt_status PT_NAME(forest_thresholds)(const pt_problem *p, const pt_group 
     for (int64_t d = 0; d < group->n_draws; d++) {
         const int64_t at = d * group->draw_step;
         const pt_status status =
-            PT_NAME(forest_swap)(p, group, d, PT_NAME(forest_trees)(p, group->row[d]),
+            PT_NAME(forest_swap)(p, group, d, PT_NAME(forest_k)(p, group->row[d]),
                                  PT_NAME(forest_ends)(p), code + d * p->code_len, g,
                                  (PT_REAL *)tau + at, g ? (PT_REAL *)change + at : NULL, work);
         if (status != PT_OK)
@@ -236,6 +251,7 @@ static const pt_solver PT_NAME(spanning_forest) = {
     .thresholds_size = PT_NAME(forest_swaps_size),
 };
 
+#undef FOREST_FEW
 #undef FOREST_LANES
 #undef FOREST_NONE
 #undef FOREST_SWAP
