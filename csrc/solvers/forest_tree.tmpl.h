@@ -10,12 +10,8 @@
 #define PT_FOREST_SHIFT 15
 #define PT_FOREST_POLL 65536 /* edges between two questions to group->stop */
 #endif
-#define FOREST_LANES (PT_VECTOR / (int)sizeof(PT_REAL))
 #define FOREST_FEW 4 /* vectors of points that stay in registers, and let two draws go together */
 #define FOREST_NONE ((PT_SBITS)INT32_MAX) /* larger than any pair of points */
-
-typedef PT_REAL PT_NAME(forest_reals) __attribute__((vector_size(PT_VECTOR)));
-typedef PT_SBITS PT_NAME(forest_words) __attribute__((vector_size(PT_VECTOR)));
 
 /* Index of edge i < j of the complete graph of n points. */
 static inline int64_t PT_NAME(forest_index)(int64_t n, int64_t i, int64_t j) {
@@ -76,6 +72,37 @@ static inline int64_t PT_NAME(forest_stride)(int64_t n) {
     return stride % 256 ? stride : stride + FOREST_LANES;
 }
 
+/* Copy a square of 4 x 4 to its place across the diagonal.   from [in], to [out]  rows of `stride` */
+static inline void PT_NAME(forest_turn)(const PT_REAL *from, int64_t stride, PT_REAL *to) {
+#if defined(__SSE2__) && !PT_F64
+    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + stride),
+           c = _mm_loadu_ps(from + 2 * stride), d = _mm_loadu_ps(from + 3 * stride);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(to, a);
+    _mm_storeu_ps(to + stride, b);
+    _mm_storeu_ps(to + 2 * stride, c);
+    _mm_storeu_ps(to + 3 * stride, d);
+#else
+    for (int64_t i = 0; i < 4; i++)
+        for (int64_t j = 0; j < 4; j++)
+            to[i * stride + j] = from[j * stride + i];
+#endif
+}
+
+/* The part below the diagonal of rows i0 .. i1 - 1, columns j0 .. j1 - 1, from the part above; i0 and j0 are multiples
+ * of 4. */
+static void PT_NAME(forest_mirror)(PT_REAL *w, int64_t stride, int64_t i0, int64_t i1, int64_t j0,
+                                   int64_t j1) {
+    for (int64_t i = i0; i < i1; i += 4) {
+        int64_t j = j0;
+        for (; j < j1 && j < i && i + 4 <= i1; j += 4)
+            PT_NAME(forest_turn)(w + j * stride + i, stride, w + i * stride + j);
+        for (int64_t row = i; row < i1 && row < i + 4; row++)
+            for (int64_t k = j; k < j1 && k < row; k++)
+                w[row * stride + k] = w[k * stride + row];
+    }
+}
+
 /* The symmetric matrix of the packed upper triangle; diagonal and padding -inf. */
 static void PT_NAME(forest_expand)(int64_t n, const PT_REAL *restrict theta, PT_REAL *restrict w) {
     enum { tile = 32 };
@@ -88,91 +115,9 @@ static void PT_NAME(forest_expand)(int64_t n, const PT_REAL *restrict theta, PT_
         for (int64_t j = n; j < stride; j++)
             row[j] = -PT_INFINITY;
     }
-    for (int64_t i0 = 0; i0 < n; i0 += tile)
-        for (int64_t j0 = 0; j0 <= i0; j0 += tile)
-            for (int64_t i = i0; i < i0 + tile && i < n; i++)
-                for (int64_t j = j0; j < j0 + tile && j < i; j++)
-                    w[i * stride + j] = w[j * stride + i];
-}
-
-/* All ones where edge (w, at) comes before edge (v, bt). */
-static inline PT_NAME(forest_words)
-    PT_NAME(forest_before)(PT_NAME(forest_reals) w, PT_NAME(forest_words) at,
-                           PT_NAME(forest_reals) v, PT_NAME(forest_words) bt) {
-    return (PT_NAME(forest_words))(w > v) |
-           ((PT_NAME(forest_words))(w == v) & (PT_NAME(forest_words))(at < bt));
-}
-
-static inline PT_NAME(forest_words)
-    PT_NAME(forest_pick)(PT_NAME(forest_words) which, PT_NAME(forest_words) x,
-                         PT_NAME(forest_words) y) {
-    return (x & which) | (y & ~which);
-}
-
-static inline PT_NAME(forest_reals)
-    PT_NAME(forest_pick_real)(PT_NAME(forest_words) which, PT_NAME(forest_reals) x,
-                              PT_NAME(forest_reals) y) {
-    return (PT_NAME(forest_reals))PT_NAME(forest_pick)(which, (PT_NAME(forest_words))x,
-                                                       (PT_NAME(forest_words))y);
-}
-
-/* The larger one, lane by lane: no NaN is there, and which zero is given does not matter. */
-static inline PT_NAME(forest_reals)
-    PT_NAME(forest_more)(PT_NAME(forest_reals) x, PT_NAME(forest_reals) y) {
-#if defined(__AVX512F__) && PT_F64
-    return (PT_NAME(forest_reals))_mm512_max_pd((__m512d)x, (__m512d)y);
-#elif defined(__AVX512F__)
-    return (PT_NAME(forest_reals))_mm512_max_ps((__m512)x, (__m512)y);
-#elif defined(__AVX2__) && PT_F64
-    return (PT_NAME(forest_reals))_mm256_max_pd((__m256d)x, (__m256d)y);
-#elif defined(__AVX2__)
-    return (PT_NAME(forest_reals))_mm256_max_ps((__m256)x, (__m256)y);
-#else
-    return PT_NAME(forest_pick_real)((PT_NAME(forest_words))(x > y), x, y);
-#endif
-}
-
-/* Lane l becomes lane l ^ half. */
-#if defined(__clang__)
-#define FOREST_SWAP(x, y, half)                                                                    \
-    for (int l = 0; l < FOREST_LANES; l++)                                                         \
-    (y)[l] = (x)[l ^ (half)]
-#else
-#define FOREST_SWAP(x, y, half) (y) = __builtin_shuffle((x), ids ^ (half))
-#endif
-
-/* The heaviest of a vector of weights, in every lane. */
-static inline PT_NAME(forest_reals)
-    PT_NAME(forest_most)(PT_NAME(forest_reals) w, PT_NAME(forest_words) ids) {
-    (void)ids;
-    for (int half = FOREST_LANES / 2; half > 0; half /= 2) {
-        PT_NAME(forest_reals) v = w;
-        FOREST_SWAP(w, v, half);
-        w = PT_NAME(forest_more)(v, w);
-    }
-    return w;
-}
-
-/* Bit l is set where lane l is all ones; lanes are, or are 0. */
-static inline uint32_t PT_NAME(forest_bits)(PT_NAME(forest_words) which) {
-#if defined(__AVX512F__) && PT_F64
-    return _mm512_movepi64_mask((__m512i)which);
-#elif defined(__AVX512F__)
-    return _mm512_movepi32_mask((__m512i)which);
-#elif defined(__AVX2__) && PT_F64
-    return (uint32_t)_mm256_movemask_pd((__m256d)which);
-#elif defined(__AVX2__)
-    return (uint32_t)_mm256_movemask_ps((__m256)which);
-#elif defined(__SSE2__) && PT_F64
-    return (uint32_t)_mm_movemask_pd((__m128d)which);
-#elif defined(__SSE2__)
-    return (uint32_t)_mm_movemask_ps((__m128)which);
-#else
-    uint32_t bits = 0;
-    for (int l = 0; l < FOREST_LANES; l++)
-        bits |= (uint32_t)(which[l] & 1) << l;
-    return bits;
-#endif
+    for (int64_t i = 0; i < n; i += tile)
+        for (int64_t j = 0; j <= i; j += tile)
+            PT_NAME(forest_mirror)(w, stride, i, i + tile < n ? i + tile : n, j, j + tile);
 }
 
 /* What Prim's algorithm holds of point v: the first edge to the tree, its weight in `best` and its points in `at`, or, in

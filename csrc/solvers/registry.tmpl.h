@@ -6,6 +6,8 @@
 #include "order.tmpl.h"
 #include "top.tmpl.h"
 
+#include "forest_vectors.tmpl.h"
+
 #include "forest_tree.tmpl.h"
 #include "forest_constraints.tmpl.h"
 #include "forest_thresholds.tmpl.h"
