@@ -5,6 +5,8 @@
 
 #include "noise.tmpl.h"
 
+#include "square.tmpl.h"
+
 #include "codes.tmpl.h"
 
 #include "estimators/exact.tmpl.h"

@@ -216,17 +216,24 @@ static void PT_NAME(perturb)(const pt_job *job, const pt_wave *wave, int64_t row
     memcpy(out, work, (size_t)job->n * sizeof(PT_REAL));
 }
 
-/* PT_LANES rows side by side: entry j of row l to out[j * PT_LANES + l], a square at a time, so that both stay in the
- * first-level cache. */
+/* PT_LANES rows side by side: entry j of row l to out[j * PT_LANES + l], by squares, a few lines of each row at a time, so
+ * that both stay in the first-level cache. */
 static void PT_NAME(interleave)(const PT_REAL *const from[PT_LANES], int64_t n,
                                 PT_REAL *restrict out) {
-    for (int64_t j0 = 0; j0 < n; j0 += PT_LANES) {
-        const int64_t end = n - j0 < PT_LANES ? n - j0 : PT_LANES;
-        PT_REAL *to = out + j0 * PT_LANES;
-        for (int l = 0; l < PT_LANES; l++)
-            for (int64_t j = 0; j < end; j++)
-                to[j * PT_LANES + l] = from[l][j0 + j];
+    const int64_t whole = n & ~(int64_t)3;
+    for (int64_t j0 = 0; j0 < whole; j0 += PT_LANES) {
+        const int64_t end = whole - j0 < PT_LANES ? whole : j0 + PT_LANES;
+        for (int l = 0; l < PT_LANES; l += 4)
+            for (int64_t j = j0; j < end; j += 4) {
+                const PT_REAL *rows[4];
+                for (int k = 0; k < 4; k++)
+                    rows[k] = from[l + k] + j;
+                PT_NAME(turn_square)(rows, out + j * PT_LANES + l, PT_LANES);
+            }
     }
+    for (int64_t j = whole; j < n; j++)
+        for (int l = 0; l < PT_LANES; l++)
+            out[j * PT_LANES + l] = from[l][j];
 }
 
 /* theta' of PT_LANES draws side by side. */

@@ -72,31 +72,18 @@ static inline int64_t PT_NAME(forest_stride)(int64_t n) {
     return stride % 256 ? stride : stride + FOREST_LANES;
 }
 
-/* Copy a square of 4 x 4 to its place across the diagonal.   from [in], to [out]  rows of `stride` */
-static inline void PT_NAME(forest_turn)(const PT_REAL *from, int64_t stride, PT_REAL *to) {
-#if defined(__SSE2__) && !PT_F64
-    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + stride),
-           c = _mm_loadu_ps(from + 2 * stride), d = _mm_loadu_ps(from + 3 * stride);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(to, a);
-    _mm_storeu_ps(to + stride, b);
-    _mm_storeu_ps(to + 2 * stride, c);
-    _mm_storeu_ps(to + 3 * stride, d);
-#else
-    for (int64_t i = 0; i < 4; i++)
-        for (int64_t j = 0; j < 4; j++)
-            to[i * stride + j] = from[j * stride + i];
-#endif
-}
-
 /* The part below the diagonal of rows i0 .. i1 - 1, columns j0 .. j1 - 1, from the part above; i0 and j0 are multiples
  * of 4. */
 static void PT_NAME(forest_mirror)(PT_REAL *w, int64_t stride, int64_t i0, int64_t i1, int64_t j0,
                                    int64_t j1) {
     for (int64_t i = i0; i < i1; i += 4) {
         int64_t j = j0;
-        for (; j < j1 && j < i && i + 4 <= i1; j += 4)
-            PT_NAME(forest_turn)(w + j * stride + i, stride, w + i * stride + j);
+        for (; j < j1 && j < i && i + 4 <= i1; j += 4) {
+            const PT_REAL *above[4];
+            for (int l = 0; l < 4; l++)
+                above[l] = w + (j + l) * stride + i;
+            PT_NAME(turn_square)(above, w + i * stride + j, stride);
+        }
         for (int64_t row = i; row < i1 && row < i + 4; row++)
             for (int64_t k = j; k < j1 && k < row; k++)
                 w[row * stride + k] = w[k * stride + row];
