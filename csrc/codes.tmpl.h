@@ -102,6 +102,43 @@ static void PT_NAME(divide)(int64_t count, double m, void *out) {
         y[j] = (PT_REAL)((double)y[j] / m);
 }
 
+/* The same where all draws are known and most entries are 0: the entries that n_draws index codes name, each once, its
+ * sign telling that it is done. y is 0 elsewhere, and stays untouched. */
+static void PT_NAME(code_divide)(const pt_problem *p, const int32_t *code, int64_t n_draws,
+                                 double m, void *out) {
+    PT_REAL *y = out;
+    const int64_t count = n_draws * p->code_len;
+    for (int64_t i = 0; i < count; i++)
+        if (code[i] >= 0) {
+            PT_REAL *at = y + code[i] + i % p->code_len * p->code_step;
+            *at = *at > 0 ? -(PT_REAL)((double)*at / m) : *at;
+        }
+    for (int64_t i = 0; i < count; i++)
+        if (code[i] >= 0) {
+            PT_REAL *at = y + code[i] + i % p->code_len * p->code_step;
+            *at = *at < 0 ? -*at : *at;
+        }
+}
+
+/* mean_dot of the mean of n_draws index codes, the same bits without the mean.   place [tmp] n_draws x code_len */
+static double PT_NAME(code_mean_dot)(const pt_problem *p, const int32_t *code, int64_t n_draws,
+                                     const void *cotangent, int32_t *place) {
+    const PT_REAL *g = cotangent;
+    int64_t count = 0;
+    double sum = 0;
+    for (int64_t i = n_draws * p->code_len; i-- > 0;) /* ways back become ways forth */
+        if (code[i] >= 0)
+            place[count++] = (int32_t)(code[i] + i % p->code_len * p->code_step);
+    pt_sort_places(place, count);
+    for (int64_t i = 0, next; i < count; i = next) {
+        for (next = i + 1; next < count && place[next] == place[i];)
+            next++;
+        const PT_REAL y = (PT_REAL)((double)(PT_REAL)(next - i) / (double)n_draws);
+        sum += (double)y * (double)g[place[i]];
+    }
+    return sum;
+}
+
 /* For codes of 0/1 solutions a square is the entry itself; of an entry that stands k times in a row in an index code,
  * 1 + 3 + ... + (2 k - 1). */
 static void PT_NAME(code_add_squares)(const pt_problem *p, const int32_t *code,

@@ -9,6 +9,7 @@
 
 #include "kernels.h"
 #include "rng.h"
+#include "sort_places.h"
 
 /* Bytes of a vector register, for the few loops that are written with vector types: loops over arrays of lanes would do,
  * but gcc and clang each leave some of these in memory. */

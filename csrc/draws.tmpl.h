@@ -72,22 +72,22 @@ static inline PT_REAL PT_NAME(scaled)(PT_REAL theta, PT_REAL w, PT_REAL z, PT_RE
     return theta > -PT_INFINITY ? PT_NAME(finite)(theta * factor) : theta;
 }
 
-/* z of one draw to theta', in place. */
-static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restrict z) {
-    const PT_REAL *restrict theta = PT_NAME(theta_row)(job, row);
-    const int64_t n = job->n;
+/* z of coordinates c0 .. c0 + n - 1 of one draw to theta', in place. */
+static void PT_NAME(perturb_part)(const pt_job *job, int64_t row, int64_t c0, int64_t n,
+                                  PT_REAL *restrict z) {
+    const PT_REAL *restrict theta = PT_NAME(theta_row)(job, row) + c0;
     if (job->noise.multiplicative) {
         double w = job->epsilon[row], c = job->noise.scale ? 0 : pt_noise_log_mean(&job->noise, w);
         for (int64_t j = 0; j < n; j++) {
             if (job->noise.scale) {
-                w = PT_NAME(width)(job, row, j);
+                w = PT_NAME(width)(job, row, c0 + j);
                 c = pt_noise_log_mean(&job->noise, w);
             }
             z[j] = PT_NAME(scaled)(theta[j], (PT_REAL)w, z[j], (PT_REAL)c);
         }
     } else if (job->noise.scale) {
         for (int64_t j = 0; j < n; j++) {
-            const PT_REAL w = (PT_REAL)PT_NAME(width)(job, row, j);
+            const PT_REAL w = (PT_REAL)PT_NAME(width)(job, row, c0 + j);
             z[j] = PT_NAME(moved)(theta[j], w, z[j]);
         }
     } else {
@@ -95,6 +95,10 @@ static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restri
         for (int64_t j = 0; j < n; j++)
             z[j] = PT_NAME(moved)(theta[j], w, z[j]);
     }
+}
+
+static void PT_NAME(perturb_row)(const pt_job *job, int64_t row, PT_REAL *restrict z) {
+    PT_NAME(perturb_part)(job, row, 0, job->n, z);
 }
 
 /* The same for PT_LANES draws of one row side by side, additive noise of one width: the common case. */
@@ -200,6 +204,17 @@ static void PT_NAME(perturb_draws)(const pt_job *job, const pt_wave *wave, int64
     if (wave->plain) {
         for (int64_t d = 0; d < n_draws; d++)
             memcpy(out + d * step, PT_NAME(theta_row)(job, row), (size_t)job->n * sizeof(PT_REAL));
+        return;
+    }
+    if (job->n > 2 * PT_COLUMN_BLOCK && !job->direction && job->noise.kind != PT_USER_NOISE) {
+        for (int64_t d = 0; d < n_draws; d++) /* while noise is in the first-level cache */
+            for (int64_t c0 = 0; c0 < step; c0 += PT_COLUMN_BLOCK) {
+                const int64_t items = step - c0 < PT_COLUMN_BLOCK ? step - c0 : PT_COLUMN_BLOCK;
+                const int64_t n = job->n - c0 < items ? job->n - c0 : items;
+                PT_REAL *part = out + d * step + c0;
+                PT_NAME(raw_noise)(job, wave, row, m + d, 1, c0, items, 0, part);
+                PT_NAME(perturb_part)(job, row, c0, n, part);
+            }
         return;
     }
     PT_NAME(raw_noise)(job, wave, row, m, n_draws, 0, step, 0, out);

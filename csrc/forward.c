@@ -1,5 +1,5 @@
 /* forward: draw, solve, add up. */
-#include "engine.h"
+#include "pullback.h"
 #include "real.h"
 
 #include <stdlib.h>
@@ -44,7 +44,7 @@ static pt_status add_part(void *ctx, int64_t index, void *work, pt_poll_fn stop,
                   : f->y_sum   ? f->y_sum + (row - f->row0) * p->y_size
                                : NULL;
     (void)work;
-    if (!sum && f->first)
+    if (!sum && f->first && !f->out->y_is_zero)
         memset(mean_row(job, row), 0, (size_t)p->y_size * (job->f64 ? 8 : 4));
     for (int64_t m = w->n_m * part / f->parts; m < w->n_m * (part + 1) / f->parts; m++) {
         const int32_t *code = pt_wave_code(w, p->code_len, row, w->m0 + m);
@@ -55,7 +55,11 @@ static pt_status add_part(void *ctx, int64_t index, void *work, pt_poll_fn stop,
         if (m % 64 == 0 && stop(stop_ctx))
             return PT_E_STOPPED;
     }
-    if (!f->y_sum && f->parts == 1 && f->last && job->n_samples > 1)
+    const int whole = f->out->y_is_zero && f->first && f->last;
+    if (whole && !sum && job->n_samples > 1)
+        f->call->kernels->code_divide(p, pt_wave_code(w, p->code_len, row, 0), job->n_samples,
+                                      (double)job->n_samples, mean_row(job, row));
+    else if (!f->y_sum && f->parts == 1 && f->last && job->n_samples > 1)
         f->call->kernels->divide(p->y_size, (double)job->n_samples, mean_row(job, row));
     return PT_OK;
 }
@@ -174,6 +178,21 @@ static pt_status allocate_kept(pt_job *job, void *y, pt_error *err) {
         (int64_t)(bytes * 4) <= job->memory_limit && bytes > 0)
         job->codes = pt_block((int64_t)bytes, sizeof *job->codes);
     return PT_OK;
+}
+
+int pt_y_is_sparse(const pt_job *job) {
+    const pt_problem *p = &job->problem;
+    return p->code_kind == PT_CODE_INDEX && p->y_size <= INT32_MAX &&
+           job->n_samples <= PT_COUNTABLE &&
+           (double)job->n_samples * (double)p->code_len <= 0.125 * (double)p->y_size;
+}
+
+int pt_give_y(pt_job *job) {
+    if (!job->codes || !job->y_is_callers || !pt_y_is_sparse(job) || pt_is_refined(job))
+        return 0;
+    job->y_mean = NULL;
+    job->y_is_callers = 0;
+    return 1;
 }
 
 pt_status pt_forward(pt_job *job, const pt_forward_out *out, pt_error *err) {

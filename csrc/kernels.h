@@ -101,6 +101,10 @@ typedef struct {
     void (*code_count)(const pt_problem *p, const int32_t *code, void *y);
     void (*divide)(int64_t count, double m, void *y); /* y[j] /= m */
     double (*mean_dot)(int64_t n, const void *mean, const void *g);
+    void (*code_divide)(const pt_problem *p, const int32_t *code, int64_t n_draws, double m,
+                        void *y);
+    double (*code_mean_dot)(const pt_problem *p, const int32_t *code, int64_t n_draws,
+                            const void *g, int32_t *place);
     void (*code_add)(const pt_problem *p, const int32_t *code, double weight, double *sum);
     void (*code_add_squares)(const pt_problem *p, const int32_t *code, double *sum);
     double (*code_dot)(const pt_problem *p, const int32_t *code, const void *g);
@@ -112,6 +116,10 @@ typedef struct {
     /* d theta'_j / d theta_j's constant part: 1 / (epsilon scale_j) (or / (epsilon scale_j theta_j)), 0 for coordinates
      * without a gradient; coordinates c0 .. c1 - 1.   out [out] c1 - c0 doubles */
     void (*score_widths)(const pt_job *job, int64_t row, int64_t c0, int64_t c1, double *out);
+
+    /* Sums of the score estimator to means: sum / m times score_widths, 0 where that is 0.   out [out] c1 - c0 real */
+    void (*finish_score)(const pt_job *job, int64_t row, int64_t c0, int64_t c1, const double *sum,
+                         void *out);
 
     int (*math)(const char *name, int64_t count, const void *x, void *out);
 } pt_kernels;

@@ -288,10 +288,17 @@ typedef struct {
     double *clipped;   /* n_rows: share of open noisy costs that were clipped */
     const void *
         target; /* in: n_rows x n real; then value is the mean of max <y', theta'> - <target, theta'> */
+    int y_is_zero; /* in: y is 0 already */
 } pt_forward_out;
 
 /* Draw, solve, add up. Keeps the codes where they fit the memory limit, and the mean for the baselines. */
 pt_status pt_forward(pt_job *job, const pt_forward_out *out, pt_error *err);
+
+/* 1 if most of y will be 0, so that fresh memory, which is zeroed, needs no second pass. */
+int pt_y_is_sparse(const pt_job *job);
+
+/* After pt_forward: 1 if pt_vjp can do without the mean, and the caller may have pt_forward_out.y for its own. */
+int pt_give_y(pt_job *job);
 
 /* Score estimator of J^T g.  After pt_forward.
  *   g          [in]   n_rows x y_size real
@@ -413,6 +420,9 @@ int pt_usable_cores(void); /* affinity and cgroup respected */
 uint64_t pt_key(uint64_t seed, uint64_t call, uint32_t domain);
 /* One Philox 4x32-10 block, for known-answer tests. */
 void pt_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+/* Are all entries finite? Whole copies of large blocks. On up to n_threads threads. */
+int pt_all_finite(const void *x, int f64, int64_t count, int n_threads);
+void pt_copy(const void *from, size_t bytes, void *to, int n_threads);
 /* to[i] = from[i] in float, rounded to nearest whatever mode the thread is in. */
 void pt_narrow(const double *from, int64_t count, float *to);
 /* out[i] = f(x[i]) for the core's own elementary functions, for accuracy tests. Returns 0 if `name` is unknown. */

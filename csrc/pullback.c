@@ -31,13 +31,18 @@ static pt_status constant_of_row(void *ctx, int64_t index, void *work, pt_poll_f
     const pt_job *job = b->call->job;
     const pt_problem *p = &job->problem;
     const int64_t row = b->row0 + index;
-    const void *g = pt_real_row(job, b->g, row, p->y_size),
-               *y = pt_real_row(job, job->y_mean, row, p->y_size);
-    (void)work, (void)stop, (void)stop_ctx;
-    double sum = b->base.of_sum != 0 ? b->call->kernels->mean_dot(p->y_size, y, g) : 0;
+    const pt_kernels *kernels = b->call->kernels;
+    const void *g = pt_real_row(job, b->g, row, p->y_size);
+    (void)stop, (void)stop_ctx;
+    double sum = 0;
+    if (b->base.of_sum != 0 && job->codes && pt_y_is_sparse(job))
+        sum = kernels->code_mean_dot(p, job->codes + row * job->n_samples * p->code_len,
+                                     job->n_samples, g, work);
+    else if (b->base.of_sum != 0)
+        sum = kernels->mean_dot(p->y_size, pt_real_row(job, job->y_mean, row, p->y_size), g);
     sum *= b->base.of_sum * (double)job->n_samples;
     if (b->plain)
-        sum += b->base.of_plain * b->call->kernels->code_dot(p, b->plain + index * p->code_len, g);
+        sum += b->base.of_plain * kernels->code_dot(p, b->plain + index * p->code_len, g);
     b->constant[index] = sum;
     return PT_OK;
 }
@@ -130,6 +135,12 @@ static void finish_columns(const pt_pullback *b, int64_t row, int64_t c0, int64_
     const pt_job *job = b->call->job;
     const double m = (double)job->n_samples, units = job->sampler == PT_ANTITHETIC ? m / 2 : m;
     double widths[PT_COLUMN_BLOCK];
+    if (b->what == PT_SUM_SCORE && !squares) {
+        const size_t real = job->f64 ? sizeof(double) : sizeof(float);
+        b->call->kernels->finish_score(job, row, c0, c1, sum,
+                                       (char *)b->result + (size_t)(row * job->n + c0) * real);
+        return;
+    }
     if (b->what == PT_SUM_SCORE)
         b->call->kernels->score_widths(job, row, c0, c1, widths);
     for (int64_t j = 0; j < c1 - c0; j++) {
@@ -155,7 +166,7 @@ static pt_status sum_column(void *ctx, int64_t index, void *work, pt_poll_fn sto
         block_sum(b, row, column, block, sum, b->with_squares ? squares : NULL, work);
         if (!b->whole)
             add_block(b, row, column, sum, squares);
-        for (int64_t j = 0; b->whole && j < c1 - c0; j++) {
+        for (int64_t j = 0; b->whole && b->n_blocks > 1 && j < c1 - c0; j++) {
             all[j] = (block > 0 ? all[j] : 0.0) + sum[j];
             if (b->with_squares)
                 all_squares[j] = (block > 0 ? all_squares[j] : 0.0) + squares[j];
@@ -164,7 +175,10 @@ static pt_status sum_column(void *ctx, int64_t index, void *work, pt_poll_fn sto
             return PT_E_STOPPED;
     }
     if (b->whole)
-        finish_columns(b, row, c0, c1, all, b->with_squares ? all_squares : NULL);
+        finish_columns(b, row, c0, c1, b->n_blocks > 1 ? all : sum,
+                       !b->with_squares  ? NULL
+                       : b->n_blocks > 1 ? all_squares
+                                         : squares);
     return PT_OK;
 }
 

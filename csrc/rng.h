@@ -40,7 +40,7 @@ typedef __m512i philox_vec;
 #define PHILOX_STORE(p, v) _mm512_storeu_si512(p, v)
 #define PHILOX_ALL(k) _mm512_set1_epi32((int)(k))
 #define PHILOX_MUL _mm512_mul_epu32
-#define PHILOX_HIGH(v) _mm512_srli_epi64(v, 32)
+#define PHILOX_HIGH(v) _mm512_shuffle_epi32(v, _MM_PERM_DDBB) /* not on the multiplier's port */
 #define PHILOX_XOR3(a, b, c) _mm512_ternarylogic_epi64(a, b, c, 0x96)
 #define PHILOX_JOIN(even, odd) _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32))
 #elif defined(__AVX2__)

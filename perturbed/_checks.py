@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from . import _config, _core
 
 Real = NDArray[np.floating[Any]]
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ else:
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 _RANGE = {_F32: (2.0**-149, float(np.finfo(np.float32).max)), _F64: (5e-324, float(np.finfo(np.float64).max))}
+_LARGE = 4 * 2**20  # bytes from which on a copy is for all threads
 _REFUSED = {"MaskedArray": "pass mask= instead", "matrix": "pass np.asarray(it)"}
 
 
@@ -68,6 +69,8 @@ def as_theta(x: object, item_ndim: int, private: bool = True) -> Real:
         raise ValueError(f"theta must have at least one entry an item, got shape {array.shape}")
     if not private:
         return np.require(array, dtype, ["C", "A"])
+    if array.dtype == dtype and array.flags.carray and array.nbytes >= _LARGE:
+        return _core.copy(array, _config.get_num_threads())
     return np.array(array, dtype=dtype, order="C")
 
 
@@ -79,7 +82,7 @@ def as_like(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) 
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     with np.errstate(over="ignore"):  # what overflows is not finite, below
         result = np.require(array, dtype, ["C", "A"])
-    if not np.isfinite(result).all():
+    if not _core.all_finite(result, _config.get_num_threads()):
         bad = np.unravel_index(int(np.argmin(np.isfinite(result))), shape)
         raise ValueError(f"{name} must be finite, got {result[bad]} at {name}[{', '.join(map(str, bad))}]")
     return result

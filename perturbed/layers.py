@@ -339,7 +339,7 @@ class Perturbed:
         ValueError
             Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
-        return self._estimate(theta, epsilon, seed, row_offset, instance, False).y
+        return self._estimate(theta, epsilon, seed, row_offset, instance, False)._give_y(True)
 
     def value(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -403,7 +403,7 @@ class Perturbed:
         need_score(self._noise)
         ESTIMATES[self._method].check_vjp(self._solver)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
-        return estimate.y, estimate.vjp
+        return estimate._give_y(False), estimate.vjp
 
     def jvp(
         self, theta: ArrayLike, tangent: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None,

@@ -4,7 +4,10 @@ from functools import cache
 from itertools import groupby
 
 import numpy as np
+import parasail
 import pytest
+from biotite import sequence
+from biotite.sequence import align as aligners
 from contract import SolverContract, perturbed_items, same
 
 import perturbed as pt
@@ -632,15 +635,11 @@ PROTEINS = [(ALPHA, BETA), (ALPHA, BETA[30:70]), (BETA[:25], ALPHA[100:]), (ALPH
 
 @pytest.fixture(scope="module")
 def blosum():
-    align = pytest.importorskip("biotite.sequence.align", reason="biotite is an extra of the tests")
-    return align.SubstitutionMatrix.std_protein_matrix()
+    return aligners.SubstitutionMatrix.std_protein_matrix()
 
 
 @pytest.mark.parametrize("gaps", [(11, 1), (5, 5), (8, 2)])
 def test_scores_are_biotites(blosum, gaps):
-    import biotite.sequence as sequence
-    import biotite.sequence.align as align
-
     for a, b in PROTEINS:
         first, second = sequence.ProteinSequence(a), sequence.ProteinSequence(b)
         theta = np.array([[blosum.get_score(x, y) for y in b] for x in a], float)
@@ -648,9 +647,9 @@ def test_scores_are_biotites(blosum, gaps):
             solver = pt.Alignment(mode, gap_open=gaps[0], gap_extend=gaps[1])
             penalty = -gaps[0] if gaps[0] == gaps[1] else (-gaps[0], -gaps[1])
             options = {"gap_penalty": penalty, "local": local, "terminal_penalty": True, "max_number": 1}
-            theirs = align.align_optimal(first, second, blosum, **options)[0]
+            theirs = aligners.align_optimal(first, second, blosum, **options)[0]
             assert solver.value(theta) == theirs.score
-            scores = align.score(theirs, blosum, penalty, terminal_penalty=not local)
+            scores = aligners.score(theirs, blosum, penalty, terminal_penalty=not local)
             pairs = theirs.trace[(theirs.trace >= 0).all(1)]
             y = np.zeros_like(theta)
             y[tuple(pairs.T)] = 1
@@ -659,7 +658,6 @@ def test_scores_are_biotites(blosum, gaps):
 
 @pytest.mark.parametrize("gaps", [(11, 1), (5, 5), (8, 2)])
 def test_scores_are_parasails(gaps):
-    parasail = pytest.importorskip("parasail", reason="parasail is an extra of the tests")
     matrix, order = parasail.blosum62, "ARNDCQEGHILKMFPSTWYVBZX*"
     for a, b in PROTEINS:
         theta = matrix.matrix[np.ix_([order.index(x) for x in a], [order.index(y) for y in b])].astype(float)
@@ -708,3 +706,42 @@ def test_vjp_of_every_channel(solver, shape):
         change = (mean_dot(theta.ravel() + step) - mean_dot(theta.ravel() - step)) / (2 * h)
         z_score = (grad[j] - change.mean()) / np.hypot(error[j], change.std() / np.sqrt(draws))
         assert abs(z_score) < 5 + 2 * h, j
+
+
+# ---- large batches take shorter ways ----
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_batch_of_many_megabytes_is_its_parts(samples, memory_limit):
+    """y comes zeroed and only what codes name is divided; y is handed over and the pullback does without it."""
+    rng = np.random.default_rng(5)
+    theta = rng.integers(-5, 4, (9, 1000, 1000)).astype(np.float32)
+    theta[4, :30] = -np.inf
+    g = rng.standard_normal(theta.shape, dtype=np.float32)
+    layer = pt.Perturbed(
+        pt.Alignment("local", gap_open=4, gap_extend=1), samples=samples, estimator="score", sampler="iid", seed=3
+    )
+    whole, pullback = layer.vjp(theta, seed=7)
+    y = whole.copy()
+    whole[:] = 5
+    grad = pullback(g)
+    same(grad, pullback(g))
+    same(y, layer(theta, seed=7))
+    memory_limit(2000)  # no codes are kept: the mean's product comes from the mean
+    for r in range(len(theta)):
+        part, pull = layer.vjp(theta[r : r + 1], seed=7, row_offset=r)
+        assert part.sum() > 100
+        same(part, y[r : r + 1])
+        same(pull(g[r : r + 1]), grad[r : r + 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_large_cotangent_that_is_not_finite(dtype, bad):
+    theta = np.zeros((3, 700, 700), dtype)
+    pullback = pt.Perturbed(pt.Alignment("local", gap_open=1.0), samples=1, estimator="score").vjp(theta)[1]
+    for at in ((0, 0, 0), (1, 333, 77), (2, 699, 699)):
+        g = np.full_like(theta, np.finfo(dtype).max)
+        g[at] = bad
+        with pytest.raises(ValueError, match=rf"g must be finite, got {bad} at g\[{at[0]}, {at[1]}, {at[2]}\]"):
+            pullback(g)

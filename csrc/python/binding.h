@@ -65,6 +65,19 @@ static inline PyObject *new_rows(const Run *self, int64_t length, int type) {
     return new_array(length < 0 ? 1 : 2, dims, type);
 }
 
+#define LARGE_ARRAY ((npy_intp)1 << 25) /* malloc takes what is larger from the system, zeroed */
+
+/* An array for solutions. *is_zero: it is zeroed, since most of it stays 0 and the system zeroes what it gives. */
+static inline PyObject *new_solutions(const Run *self, int *is_zero) {
+    const pt_job *job = &self->job;
+    npy_intp dims[2] = { (npy_intp)job->n_rows, (npy_intp)job->problem.y_size };
+    const double bytes = (double)dims[0] * (double)dims[1] * (job->f64 ? 8 : 4);
+    *is_zero = bytes >= (double)LARGE_ARRAY && pt_y_is_sparse(job);
+    if (!*is_zero)
+        return new_array(2, dims, real_type(self));
+    return PyArray_ZEROS(2, dims, real_type(self), 0);
+}
+
 static inline PyObject *new_like_theta(const Run *self) {
     PyArrayObject *theta = as_array(self->theta);
     return new_array(PyArray_NDIM(theta), PyArray_DIMS(theta), real_type(self));

@@ -4,7 +4,7 @@
 /* forward(value, clipped, target) -> (y, value, value_stderr, clipped) */
 static PyObject *run_forward(PyObject *object, PyObject *args) {
     Run *self = (Run *)object;
-    int want_value, want_clipped;
+    int want_value, want_clipped, is_zero;
     PyObject *target, *out[4] = { NULL };
     pt_error err = { PT_OK, -1, "" };
     pt_status status;
@@ -16,7 +16,7 @@ static PyObject *run_forward(PyObject *object, PyObject *args) {
     if (target != Py_None &&
         !(y = expect_array(target, real_type(self), self->job.n_rows * self->job.n, "y")))
         return NULL;
-    int failed = !(out[0] = new_rows(self, self->job.problem.y_size, real_type(self)));
+    int failed = !(out[0] = new_solutions(self, &is_zero));
     failed |= want_value && !(out[1] = new_rows(self, -1, NPY_DOUBLE));
     failed |= want_value && !(out[2] = new_rows(self, -1, NPY_DOUBLE));
     failed |= want_clipped && !(out[3] = new_rows(self, -1, NPY_DOUBLE));
@@ -24,8 +24,12 @@ static PyObject *run_forward(PyObject *object, PyObject *args) {
         goto done;
     if (want_clipped)
         memset(PyArray_DATA(as_array(out[3])), 0, (size_t)self->job.n_rows * sizeof(double));
-    const pt_forward_out wanted = { data_or_null(out[0]), data_or_null(out[1]),
-                                    data_or_null(out[2]), data_or_null(out[3]), y };
+    const pt_forward_out wanted = { data_or_null(out[0]),
+                                    data_or_null(out[1]),
+                                    data_or_null(out[2]),
+                                    data_or_null(out[3]),
+                                    y,
+                                    is_zero };
     PT_CALL(pt_forward(&job, &wanted, &err));
     self->job.codes = job.codes;
     self->job.y_mean = job.y_mean;
@@ -39,6 +43,16 @@ done:
     for (int i = 0; i < 4; i++)
         Py_XDECREF(out[i]);
     return NULL;
+}
+
+/* give_y() -> bool: may what forward gave be handed on? Then only vjp may follow. */
+static PyObject *run_give_y(PyObject *object, PyObject *none) {
+    Run *self = (Run *)object;
+    (void)none;
+    if (!self->y || !pt_give_y(&self->job))
+        Py_RETURN_FALSE;
+    Py_CLEAR(self->y);
+    Py_RETURN_TRUE;
 }
 
 static int ready(const Run *self) {
@@ -56,7 +70,7 @@ static PyObject *run_vjp(PyObject *object, PyObject *args) {
     pt_status status;
     pt_job job;
     callbacks context;
-    if (!ready(self) || !PyArg_ParseTuple(args, "Op", &g, &want_error))
+    if ((!self->job.codes && !ready(self)) || !PyArg_ParseTuple(args, "Op", &g, &want_error))
         return NULL;
     const void *cotangent =
         expect_array(g, real_type(self), self->job.n_rows * self->job.problem.y_size, "g");
@@ -360,6 +374,7 @@ static PyObject *run_keeps_codes(PyObject *self, void *closure) {
 }
 
 PyMethodDef run_methods[] = {
+    { "give_y", run_give_y, METH_NOARGS, "Whether y may be handed on." },
     { "forward", run_forward, METH_VARARGS,
       "Draw, solve, add up: (y, value, value_stderr, clipped)." },
     { "vjp", run_vjp, METH_VARARGS, "Score estimate of J^T g and its standard error." },

@@ -69,6 +69,52 @@ static PyObject *core_narrow(PyObject *module, PyObject *x) {
     return out;
 }
 
+static int is_real(PyObject *x) {
+    return PyArray_Check(x) &&
+           (PyArray_TYPE(as_array(x)) == NPY_FLOAT || PyArray_TYPE(as_array(x)) == NPY_DOUBLE) &&
+           PyArray_ISCARRAY_RO(as_array(x));
+}
+
+/* all_finite(x, threads) */
+static PyObject *core_all_finite(PyObject *module, PyObject *args) {
+    PyObject *x;
+    int threads, finite;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Oi", &x, &threads))
+        return NULL;
+    if (!is_real(x)) {
+        PyErr_SetString(PyExc_TypeError, "x must be a C-contiguous float32 or float64 array");
+        return NULL;
+    }
+    const int f64 = PyArray_TYPE(as_array(x)) == NPY_DOUBLE;
+    const int64_t count = (int64_t)PyArray_SIZE(as_array(x));
+    const void *data = PyArray_DATA(as_array(x));
+    Py_BEGIN_ALLOW_THREADS finite = pt_all_finite(data, f64, count, threads);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(finite);
+}
+
+/* copy(x, threads) */
+static PyObject *core_copy(PyObject *module, PyObject *args) {
+    PyObject *x;
+    int threads;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Oi", &x, &threads))
+        return NULL;
+    if (!is_real(x)) {
+        PyErr_SetString(PyExc_TypeError, "x must be a C-contiguous float32 or float64 array");
+        return NULL;
+    }
+    PyArrayObject *from = as_array(x);
+    PyObject *out = new_array(PyArray_NDIM(from), PyArray_DIMS(from), PyArray_TYPE(from));
+    if (!out)
+        return NULL;
+    const void *data = PyArray_DATA(from);
+    const size_t bytes = (size_t)PyArray_NBYTES(from);
+    void *to = PyArray_DATA(as_array(out));
+    Py_BEGIN_ALLOW_THREADS pt_copy(data, bytes, to, threads);
+    Py_END_ALLOW_THREADS return out;
+}
+
 static PyObject *core_config(PyObject *module, PyObject *none) {
     (void)module;
     (void)none;
@@ -94,6 +140,8 @@ static PyMethodDef core_methods[] = {
     { "philox", core_philox, METH_VARARGS, "One Philox 4x32-10 block from (counter, key)." },
     { "math", core_math, METH_VARARGS, "An elementary function of the core, element by element." },
     { "narrow", core_narrow, METH_O, "float64 to float32, in no special mode of the thread." },
+    { "all_finite", core_all_finite, METH_VARARGS, "Whether all entries are finite." },
+    { "copy", core_copy, METH_VARARGS, "A copy, by several threads." },
     { "exact_noises", core_exact_noises, METH_O,
       "Noises for which a solver has exact forms: (bits, bits that need one width, ratio)." },
     { "config", core_config, METH_NOARGS, "Compiler, instruction set, OpenMP, usable cores." },

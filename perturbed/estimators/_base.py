@@ -163,6 +163,10 @@ class Estimate:
         """The perturbed maximizer y_eps = E y*(theta + epsilon Z), shape (*batch, *solution)."""
         raise NotImplementedError
 
+    def _give_y(self, last: bool) -> Real:
+        """`y` for whoever asks nothing more (last), or nothing but vjp: without a copy where that can be."""
+        return self.y
+
     @property
     def y_stderr(self) -> Real:
         """Standard error of `y`, like y."""

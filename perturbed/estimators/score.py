@@ -32,6 +32,12 @@ class ScoreEstimate(Estimate):
         """Mean of the draws."""
         return self._solution(self._y.copy())  # what users write into it changes nothing here
 
+    def _give_y(self, last: bool) -> Real:
+        if last or self._run.give_y():
+            y, self._y = self._y, self._y[:0]
+            return self._solution(y)
+        return self.y
+
     @property
     def y_stderr(self) -> Real:
         """Sample standard deviation of the draws (or pair means) over the root of their number."""
