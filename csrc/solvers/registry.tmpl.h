@@ -10,6 +10,12 @@
 
 #include "forest_tree.tmpl.h"
 #include "forest_constraints.tmpl.h"
+#include "forest_partitions.tmpl.h"
+
+#include "forest_exchanges.tmpl.h"
+
+#include "forest_search.tmpl.h"
+
 #include "forest_thresholds.tmpl.h"
 
 #include "alignment.tmpl.h"
