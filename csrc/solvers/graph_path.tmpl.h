@@ -99,6 +99,8 @@ static pt_status PT_NAME(graph_prepare)(pt_problem *p, pt_error *err) {
     p->code_len = (p->n + 31) / 32;
     p->code_kind = PT_CODE_BITS;
     p->lanes = PT_LANES;
+    p->moves = PT_MOVES_THRESHOLD;
+    p->moves_lanes = 1;
     p->lanes_from = p->ints[2] == GRAPH_DAG ? 0 : GRAPH_FEW;
     p->clipped = p->ints[2] != GRAPH_DAG;
     p->linear = 1;
@@ -251,10 +253,22 @@ static pt_status PT_NAME(graph_solve)(const pt_problem *p, const pt_group *group
                                    : PT_NAME(graph_solve_cyclic)(p, group, code, work, err);
 }
 
+static pt_status PT_NAME(graph_thresholds)(const pt_problem *p, const pt_group *group,
+                                           const int32_t *code, const void *g, void *tau,
+                                           void *change, void *work, pt_error *err) {
+    return PT_NAME(solve_again)(PT_NAME(graph_solve), p, group, code, g, tau, change, work, err);
+}
+
+static size_t PT_NAME(graph_thresholds_size)(const pt_problem *p) {
+    return PT_NAME(again_size)(p, PT_NAME(graph_work_size)(p));
+}
+
 static const pt_solver PT_NAME(graph_path) = {
     .name = "graph_path",
     .prepare = PT_NAME(graph_prepare),
     .check = PT_NAME(graph_check),
     .work_size = PT_NAME(graph_work_size),
     .solve = PT_NAME(graph_solve),
+    .thresholds = PT_NAME(graph_thresholds),
+    .thresholds_size = PT_NAME(graph_thresholds_size),
 };

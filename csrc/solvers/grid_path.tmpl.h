@@ -337,6 +337,8 @@ static pt_status PT_NAME(grid_prepare)(pt_problem *p, pt_error *err) {
     p->code_len = (p->n + 31) / 32;
     p->code_kind = PT_CODE_BITS;
     p->lanes = PT_LANES;
+    p->moves = PT_MOVES_THRESHOLD;
+    p->moves_lanes = 1;
     p->linear = p->clipped = 1;
     p->sign = 1;
     p->code_step = p->top = p->no_neg_inf = p->serial = 0;
@@ -398,10 +400,22 @@ static pt_status PT_NAME(grid_solve)(const pt_problem *p, const pt_group *group,
     return PT_OK;
 }
 
+static pt_status PT_NAME(grid_thresholds)(const pt_problem *p, const pt_group *group,
+                                          const int32_t *code, const void *g, void *tau,
+                                          void *change, void *work, pt_error *err) {
+    return PT_NAME(solve_again)(PT_NAME(grid_solve), p, group, code, g, tau, change, work, err);
+}
+
+static size_t PT_NAME(grid_thresholds_size)(const pt_problem *p) {
+    return PT_NAME(again_size)(p, PT_NAME(grid_work_size)(p));
+}
+
 static const pt_solver PT_NAME(grid_path) = {
     .name = "grid_path",
     .prepare = PT_NAME(grid_prepare),
     .check = PT_NAME(grid_check),
     .work_size = PT_NAME(grid_work_size),
     .solve = PT_NAME(grid_solve),
+    .thresholds = PT_NAME(grid_thresholds),
+    .thresholds_size = PT_NAME(grid_thresholds_size),
 };

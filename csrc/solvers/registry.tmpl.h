@@ -4,6 +4,7 @@
 #endif
 
 #include "order.tmpl.h"
+#include "solve_again.tmpl.h"
 #include "top.tmpl.h"
 
 #include "forest_vectors.tmpl.h"

@@ -28,7 +28,8 @@ def available(solver: Solver, noise: NoiseBase) -> list[str]:
     exact = ["exact"] if has_exact(solver, noise) else []
     smooth = ["rao_blackwell"] if has_rao_blackwell(solver, noise) else []
     along = ["directional"] if has_directional(solver, noise) else []
-    return [*exact, *smooth, "score", *along]
+    draws = [*smooth, "score"] if solver._moves_most else ["score", *smooth]
+    return [*exact, *draws, *along]
 
 
 __all__ = [

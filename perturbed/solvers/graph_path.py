@@ -81,6 +81,8 @@ class GraphPath(Solver):
 
     _core_name: ClassVar[str] = "graph_path"
     _instance: ClassVar[tuple[str, ...]] = ("mask", "source", "target")
+    _moves: ClassVar[bool] = True
+    _moves_most: ClassVar[int] = 0  # each threshold is another solve: the score is as good in the same time
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edges", _as_edges(self.edges))

@@ -82,6 +82,8 @@ class GridPath(Solver):
     _core_name: ClassVar[str] = "grid_path"
     _item_ndim: ClassVar[int] = 2
     _instance: ClassVar[tuple[str, ...]] = ("mask", "source", "target")
+    _moves: ClassVar[bool] = True
+    _moves_most: ClassVar[int] = 0  # each threshold is another solve: the score is as good in the same time
     _clipped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
