@@ -67,12 +67,13 @@ static inline PyObject *new_rows(const Run *self, int64_t length, int type) {
 
 #define LARGE_ARRAY ((npy_intp)1 << 25) /* malloc takes what is larger from the system, zeroed */
 
-/* An array for solutions. *is_zero: it is zeroed, since most of it stays 0 and the system zeroes what it gives. */
+/* An array for the mean of solutions. *is_zero: it is zeroed, since most of it stays 0 and the system zeroes what it gives.
+ * Not where solutions are all that is asked for: threads then clear their own rows sooner than the system does. */
 static inline PyObject *new_solutions(const Run *self, int *is_zero) {
     const pt_job *job = &self->job;
     npy_intp dims[2] = { (npy_intp)job->n_rows, (npy_intp)job->problem.y_size };
     const double bytes = (double)dims[0] * (double)dims[1] * (job->f64 ? 8 : 4);
-    *is_zero = bytes >= (double)LARGE_ARRAY && pt_y_is_sparse(job);
+    *is_zero = job->epsilon && bytes >= (double)LARGE_ARRAY && pt_y_is_sparse(job);
     if (!*is_zero)
         return new_array(2, dims, real_type(self));
     return PyArray_ZEROS(2, dims, real_type(self), 0);
