@@ -247,6 +247,7 @@ def test_single_precision(name, n):
         np.testing.assert_allclose(single.vjp(g), double.vjp(g), atol=1e-6 * largest)
 
 
+@pytest.mark.slow_under_sanitizer
 @pytest.mark.parametrize(("n", "k"), [(1000, 100), (500, 250), (3000, 40)])
 @pytest.mark.parametrize("name", ["normal", "gumbel", "logistic"])
 def test_places_that_pass_quickly(name, n, k):

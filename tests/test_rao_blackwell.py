@@ -330,6 +330,7 @@ def test_paths_are_unbiased(name, noise):
         assert (np.abs(1.1 * x - y) > 5 * error).any()
 
 
+@pytest.mark.slow_under_sanitizer
 @pytest.mark.parametrize("noise", ["normal", "gumbel", "laplace", "logistic", pt.Multiplicative(pt.Normal())])
 @pytest.mark.parametrize("name", ["no way back", "stations", *CLIPPED])
 def test_paths_by_solving_again_are_unbiased(name, noise):
