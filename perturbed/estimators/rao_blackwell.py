@@ -45,6 +45,9 @@ class RaoBlackwellEstimate(ScoreEstimate):
         """Mean over draws of each entry's expectation given all noise but its own."""
         return self._solution(self._smooth_y())
 
+    def _give_y(self, last: bool) -> Real:
+        return self.y
+
     @property
     def y_stderr(self) -> Real:
         """Sample standard deviation of these expectations over the root of the number of draws (or pairs)."""
