@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import perturbed as pt
+from perturbed.estimators import available
+from perturbed.estimators.directional import symmetric
 
 EULER_GAMMA = 0.57721566490153286061
 
@@ -367,6 +369,26 @@ class SolverContract:
                                  row_offset=3 * i + j)  # fmt: skip
                 for name, value in one.items():
                     assert value.tobytes() == whole[name][i, j].tobytes(), name
+
+    # ---- estimators ----
+
+    @pytest.mark.parametrize("noise", ["normal", "gumbel"])
+    def test_layer_gives_what_the_estimate_tells(self, noise):
+        """A layer takes shorter ways than an estimate where only y or a pullback is asked for."""
+        theta, g, t, _ = self.inputs(2)
+        for name in available(self.solver, pt.Perturbed(self.solver, noise=noise).noise):
+            layer = self.layer(estimator=name, noise=noise)
+            est = layer.estimate(theta, seed=4)
+            same(layer(theta, seed=4), est.y)
+            y, jvp = layer.jvp(theta, t, seed=4)
+            same(y, est.y)
+            same(jvp, est.jvp(t))
+            if name == "directional" and not symmetric(self.solver):
+                continue
+            y, pullback = layer.vjp(theta, seed=4)
+            same(y, est.y)
+            for _ in range(2):
+                same(pullback(g), est.vjp(g))
 
     # ---- arrays ----
 
