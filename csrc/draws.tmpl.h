@@ -231,11 +231,20 @@ static void PT_NAME(perturb)(const pt_job *job, const pt_wave *wave, int64_t row
     memcpy(out, work, (size_t)job->n * sizeof(PT_REAL));
 }
 
+/* A word whose highest bit is set if one of these is NaN or infinite. */
+static inline PT_BITS PT_NAME(any_odd)(const PT_REAL *x, int64_t n) {
+    PT_BITS odd = 0;
+    for (int64_t j = 0; j < n; j++)
+        odd |= PT_NAME(odd)(x[j]);
+    return odd;
+}
+
 /* PT_LANES rows side by side: entry j of row l to out[j * PT_LANES + l], by squares, a few lines of each row at a time, so
- * that both stay in the first-level cache. */
-static void PT_NAME(interleave)(const PT_REAL *const from[PT_LANES], int64_t n,
-                                PT_REAL *restrict out) {
+ * that both stay in the first-level cache.   look: is there an entry that is not finite? else 0 is returned */
+static int PT_NAME(interleave)(const PT_REAL *const from[PT_LANES], int64_t n,
+                               PT_REAL *restrict out, int look) {
     const int64_t whole = n & ~(int64_t)3;
+    PT_BITS odd = 0;
     for (int64_t j0 = 0; j0 < whole; j0 += PT_LANES) {
         const int64_t end = whole - j0 < PT_LANES ? whole : j0 + PT_LANES;
         for (int l = 0; l < PT_LANES; l += 4)
@@ -245,24 +254,29 @@ static void PT_NAME(interleave)(const PT_REAL *const from[PT_LANES], int64_t n,
                     rows[k] = from[l + k] + j;
                 PT_NAME(turn_square)(rows, out + j * PT_LANES + l, PT_LANES);
             }
+        if (look)
+            odd |= PT_NAME(any_odd)(out + j0 * PT_LANES, (end - j0) * PT_LANES);
     }
     for (int64_t j = whole; j < n; j++)
         for (int l = 0; l < PT_LANES; l++)
             out[j * PT_LANES + l] = from[l][j];
+    if (look)
+        odd |= PT_NAME(any_odd)(out + whole * PT_LANES, (n - whole) * PT_LANES);
+    return odd >> (8 * sizeof odd - 1) != 0;
 }
 
-/* theta' of PT_LANES draws side by side. */
-static void PT_NAME(perturb_group_lanes)(const pt_job *job, const pt_wave *wave,
-                                         const int64_t row[PT_LANES], const int64_t m[PT_LANES],
-                                         PT_REAL *out) {
+/* theta' of PT_LANES draws side by side. Returns PT_OK, or PT_E_NOT_FINITE of a wave that asks to look. */
+static pt_status PT_NAME(perturb_group_lanes)(const pt_job *job, const pt_wave *wave,
+                                              const int64_t row[PT_LANES],
+                                              const int64_t m[PT_LANES], PT_REAL *out) {
     if (wave->plain || job->noise.kind == PT_USER_NOISE) {
         const PT_REAL *from[PT_LANES];
         for (int l = 0; l < PT_LANES; l++)
             from[l] = wave->plain ? PT_NAME(theta_row)(job, row[l])
                                   : (const PT_REAL *)wave->z + m[l] * job->n;
-        PT_NAME(interleave)(from, job->n, out);
+        const int odd = PT_NAME(interleave)(from, job->n, out, wave->look);
         if (wave->plain)
-            return;
+            return odd ? PT_E_NOT_FINITE : PT_OK;
     } else {
         const PT_NAME(noise_source) source = PT_NAME(source)(job);
         PT_NAME(draw_address) at[PT_LANES];
@@ -274,6 +288,7 @@ static void PT_NAME(perturb_group_lanes)(const pt_job *job, const pt_wave *wave,
             PT_NAME(direct)(job, row[l], m[l], PT_LANES, out + l);
     }
     PT_NAME(perturb_lanes)(job, row, out);
+    return PT_OK;
 }
 
 /* ---- solving ---- */
@@ -335,11 +350,15 @@ static pt_status PT_NAME(solve_group)(const pt_job *job, const pt_wave *wave, in
         row[d] = wave->row0 + f / wave->n_m;
         m[d] = wave->m0 + f % wave->n_m;
     }
-    pt_group group = { buffer, 1, PT_NAME(padded)(job), count, row, m[0], stop, stop_ctx };
+    pt_group group = {
+        buffer, 1, PT_NAME(padded)(job), count, row, m[0], stop, stop_ctx, wave->look
+    };
     if (lanes) {
         group.item_step = PT_LANES;
         group.draw_step = 1;
-        PT_NAME(perturb_group_lanes)(job, wave, row, m, buffer);
+        const pt_status seen = PT_NAME(perturb_group_lanes)(job, wave, row, m, buffer);
+        if (seen != PT_OK)
+            return seen;
     } else if (p->serial) {
         PT_NAME(perturb_draws)(job, wave, row[0], m[0], count, buffer);
         for (int64_t d = 1; d < count; d++)

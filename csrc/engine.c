@@ -79,6 +79,29 @@ static pt_status fail_row(const pt_job *job, const pt_error *own, pt_error *err)
     return pt_fail(err, own->status, own->row, "%s: %s", place, own->message);
 }
 
+/* NaN, +inf, -inf where it has no meaning, no solution. */
+static pt_status check_row(const pt_call *call, int64_t row, void *work, pt_error *err) {
+    const pt_job *job = call->job;
+    const void *theta = (const char *)job->theta + (size_t)(row * job->n) * (job->f64 ? 8 : 4);
+    char what = 0, place[PT_MESSAGE_SIZE / 2];
+    const int64_t bad = call->kernels->find_bad(&job->problem, row, theta, &what);
+    if (bad >= 0) {
+        pt_name_place(job, row, bad, place, sizeof place);
+        if (what == 'm')
+            return pt_fail(err, PT_E_VALUE, row,
+                           "theta must not contain -inf for this solver (pass mask= instead), got"
+                           " -inf at %s",
+                           place);
+        return pt_fail(err, PT_E_VALUE, row, "theta must not contain %s, got %s at %s",
+                       what == 'n' ? "NaN" : "+inf", what == 'n' ? "NaN" : "+inf", place);
+    }
+    if (!job->solve->check)
+        return PT_OK;
+    pt_error own = { PT_OK, -1, "" };
+    const pt_status status = job->solve->check(&job->problem, row, theta, work, &own);
+    return own.status == PT_OK ? status : fail_row(job, &own, err);
+}
+
 /* ---- solving a wave ---- */
 
 typedef struct {
@@ -88,14 +111,56 @@ typedef struct {
     pt_error *errors; /* one a task */
 } solve_context;
 
+#define CHECKED_BYTES 262144 /* of theta that stay in a core's cache until they are solved */
+
+/* Rows that are checked, then solved. */
+static int64_t checked_rows(const pt_call *call, const pt_wave *wave) {
+    const pt_job *job = call->job;
+    const int64_t rows = CHECKED_BYTES / (job->n * (job->f64 ? 8 : 4));
+    const int64_t unit = pt_interleaved(&job->problem, wave) ? PT_LANES : 1;
+    return rows < unit ? unit : rows / unit * unit;
+}
+
+/* Contents are checked here (pt_job.check_late): in the pass that reads them to solve, where that can be, and closer only
+ * where an entry is not finite. */
+static pt_status check_and_solve(const solve_context *c, int64_t first, int64_t count, void *work,
+                                 pt_poll_fn stop, void *stop_ctx, pt_error *own, pt_error *error) {
+    const pt_job *job = c->call->job;
+    const pt_problem *p = &job->problem;
+    pt_wave wave = *c->wave;
+    pt_status status = PT_E_NOT_FINITE;
+    wave.look = p->open_is_right && (p->looks || pt_interleaved(p, &wave));
+    if (wave.look)
+        status = c->call->kernels->solve(job, &wave, first, count, work, stop, stop_ctx, own);
+    if (status != PT_E_NOT_FINITE)
+        return status;
+    status = PT_OK;
+    for (int64_t i = 0; i < count && status == PT_OK; i++)
+        status = check_row(c->call, wave.row0 + first + i, work, error);
+    wave.look = 0;
+    return status == PT_OK
+               ? c->call->kernels->solve(job, &wave, first, count, work, stop, stop_ctx, own)
+               : status;
+}
+
 static pt_status solve_task(void *ctx, int64_t index, void *work, pt_poll_fn stop, void *stop_ctx) {
     const solve_context *c = ctx;
+    const pt_job *job = c->call->job;
     const int64_t total = c->wave->n_rows * c->wave->n_m, first = index * c->chunk;
-    const int64_t count = total - first < c->chunk ? total - first : c->chunk;
-    pt_error own = { PT_OK, -1, "" };
-    const pt_status status =
-        c->call->kernels->solve(c->call->job, c->wave, first, count, work, stop, stop_ctx, &own);
-    return own.status == PT_OK ? status : fail_row(c->call->job, &own, &c->errors[index]);
+    const int64_t end = total - first < c->chunk ? total : first + c->chunk;
+    const int late = job->check_late && c->wave->plain && c->wave->n_m == 1;
+    const int64_t part = late ? checked_rows(c->call, c->wave) : c->chunk;
+    pt_status status = PT_OK;
+    for (int64_t at = first; at < end && status == PT_OK; at += part) {
+        const int64_t count = end - at < part ? end - at : part;
+        pt_error own = { PT_OK, -1, "" };
+        status = late
+                     ? check_and_solve(c, at, count, work, stop, stop_ctx, &own, &c->errors[index])
+                     : c->call->kernels->solve(job, c->wave, at, count, work, stop, stop_ctx, &own);
+        if (own.status != PT_OK)
+            status = fail_row(job, &own, &c->errors[index]);
+    }
+    return status;
 }
 
 /* Draws a task: some tasks a thread, in whole lane groups, unless draws are solved one by one and large; where screening pays,
@@ -315,28 +380,6 @@ static pt_status find_solver(pt_job *job, pt_error *err) {
     return job->solve->prepare(&job->problem, err);
 }
 
-static pt_status check_row(const pt_call *call, int64_t row, void *work, pt_error *err) {
-    const pt_job *job = call->job;
-    const void *theta = (const char *)job->theta + (size_t)(row * job->n) * (job->f64 ? 8 : 4);
-    char what = 0, place[PT_MESSAGE_SIZE / 2];
-    const int64_t bad = call->kernels->find_bad(&job->problem, row, theta, &what);
-    if (bad >= 0) {
-        pt_name_place(job, row, bad, place, sizeof place);
-        if (what == 'm')
-            return pt_fail(err, PT_E_VALUE, row,
-                           "theta must not contain -inf for this solver (pass mask= instead), got"
-                           " -inf at %s",
-                           place);
-        return pt_fail(err, PT_E_VALUE, row, "theta must not contain %s, got %s at %s",
-                       what == 'n' ? "NaN" : "+inf", what == 'n' ? "NaN" : "+inf", place);
-    }
-    if (!job->solve->check)
-        return PT_OK;
-    pt_error own = { PT_OK, -1, "" };
-    const pt_status status = job->solve->check(&job->problem, row, theta, work, &own);
-    return own.status == PT_OK ? status : fail_row(job, &own, err);
-}
-
 typedef struct {
     pt_call *call;
     int64_t rows; /* a task */
@@ -378,7 +421,7 @@ pt_status pt_prepare(pt_job *job, pt_error *err) {
     pt_status status = fill_sizes(job, err);
     if (status == PT_OK)
         status = find_solver(job, err);
-    if (status == PT_OK)
+    if (status == PT_OK && !job->check_late)
         status = check_contents(job, err);
     return status;
 }

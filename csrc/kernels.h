@@ -26,6 +26,7 @@ typedef struct {
     const void *target;    /* n_rows of the job x n real, or NULL */
     const void *z, *score; /* the user's noise for row0 (then n_rows = 1), draw 0 first; or NULL */
     int plain;             /* no noise: theta' = theta */
+    int look; /* contents are not checked yet: PT_E_NOT_FINITE if an entry is not finite */
 } pt_wave;
 
 static inline int32_t *pt_wave_code(const pt_wave *w, int64_t code_len, int64_t row, int64_t m) {

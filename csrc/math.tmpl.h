@@ -28,6 +28,11 @@ static inline PT_BITS PT_NAME(exponent_bias)(void) {
     return PT_F64 ? 1023 : 127;
 }
 
+/* Its highest bit is set where x is NaN or infinite: an exponent of ones carries into it. */
+static inline PT_BITS PT_NAME(odd)(PT_REAL x) {
+    return (PT_NAME(to_bits)(x) & ~(PT_BITS)0 >> 1) + ((PT_BITS)1 << PT_NAME(mantissa_bits)());
+}
+
 static inline PT_REAL PT_NAME(infinity)(void) {
     const PT_BITS bias = PT_NAME(exponent_bias)();
     return PT_NAME(from_bits)((2 * bias + 1) << PT_NAME(mantissa_bits)());

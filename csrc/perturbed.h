@@ -29,7 +29,8 @@ typedef enum {
     PT_E_STOPPED,    /* poll asked to stop */
     PT_E_CALLBACK,   /* a callback failed; it has kept its own report */
     PT_E_NOMEM,      /* memory, or a size beyond 64 bits */
-    PT_E_INTERNAL    /* a broken promise inside the core */
+    PT_E_INTERNAL,   /* a broken promise inside the core */
+    PT_E_NOT_FINITE  /* from solve to the engine: look closer at these items */
 } pt_status;
 
 typedef struct {
@@ -157,7 +158,9 @@ typedef struct {
     int linear;  /* y maximises <sign y, theta>, y shaped like the item: values and losses exist */
     double sign; /* +1, or -1 where <-y, theta> is maximised */
     int clipped; /* theta is cut to <= 0 after noise */
-    int no_neg_inf; /* -inf is an error except where arrays[0] (uint8 mask) is 0 */
+    int no_neg_inf;    /* -inf is an error except where arrays[0] (uint8 mask) is 0 */
+    int open_is_right; /* items whose entries are all finite pass check */
+    int looks; /* solve itself looks where a group asks for it. Groups that are interleaved need not be asked for */
     int64_t top; /* > 0: the code is the indices of the `top` largest, ties to the lowest index */
     int serial;  /* calls back: one thread only */
     int even;    /* the sum of y over open entries is the same for all solutions */
@@ -181,6 +184,7 @@ typedef struct {
     int64_t first;      /* number of the first draw in its row, for an oracle's report */
     pt_poll_fn stop;    /* cheap; to be asked between long steps. Not 0: return PT_E_STOPPED */
     void *stop_ctx;
+    int look; /* items are not checked yet: PT_E_NOT_FINITE if an entry is NaN or infinite (pt_problem.looks) */
 } pt_group;
 
 struct pt_exact_form; /* below: it sees the job */
@@ -198,7 +202,7 @@ typedef struct {
     /* Solve a group.
      *   code [out]  n_draws x code_len int32
      *   work [tmp]  work_size(p) bytes, contents undefined before and after
-     * Returns PT_OK, PT_E_STOPPED, PT_E_CALLBACK or PT_E_INFEASIBLE (err filled: as from check with the row, whose name
+     * Returns PT_OK, PT_E_STOPPED, PT_E_CALLBACK, PT_E_NOT_FINITE or PT_E_INFEASIBLE (err filled: as from check with the row, whose name
      * the engine puts before the message). Re-entrant. */
     pt_status (*solve)(const pt_problem *p, const pt_group *group, int32_t *code, void *work,
                        pt_error *err);
@@ -256,7 +260,8 @@ typedef struct {
 
     int64_t memory_limit; /* bytes of codes kept or in work at a time */
     int n_threads;        /* at most; >= 1 */
-    pt_poll_fn poll;      /* may be NULL */
+    int check_late; /* without noise: pt_forward, which has to follow, checks contents, not pt_prepare */
+    pt_poll_fn poll; /* may be NULL */
     void *poll_ctx;
 
     /* filled by pt_prepare */
@@ -273,7 +278,7 @@ typedef struct {
     int y_is_callers; /* y_mean is pt_forward_out.y */
 } pt_job;
 
-/* Check options, sizes and contents (NaN, +inf, -inf where it has no meaning, rows without a solution). */
+/* Check options, sizes and, unless check_late, contents (NaN, +inf, -inf where it has no meaning, rows without a solution). */
 pt_status pt_prepare(pt_job *job, pt_error *err);
 
 /* Free what pt_forward kept. The job may be prepared again. */

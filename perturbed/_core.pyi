@@ -26,6 +26,7 @@ class Run:
         memory_limit: int,
         threads: int,
         oracle: Callable[..., Any] | None,
+        check_late: bool,
         /,
     ) -> Run: ...
     @property

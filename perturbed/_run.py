@@ -133,8 +133,15 @@ class Draw:
 PLAIN = Draw()
 
 
-def start(problem: Problem, draw: Draw) -> _core.Run:
-    """Check contents and plan; raises what is wrong with theta."""
+def solve(problem: Problem, value: bool = False) -> tuple[Real, NDArray[np.float64] | None]:
+    """Solutions of the core and, if wanted, their objectives, with no noise; raises what is wrong with theta."""
+    late = problem.oracle is None  # an oracle is called when all rows are known to be right
+    y, values, _, _ = start(problem, PLAIN, check_late=late).forward(value, False, None)
+    return y, values
+
+
+def start(problem: Problem, draw: Draw, check_late: bool = False) -> _core.Run:
+    """Plan and, unless `forward` does, check contents; raises what is wrong with theta."""
     return _core.Run(
         problem.name,
         problem.ints,
@@ -151,4 +158,5 @@ def start(problem: Problem, draw: Draw) -> _core.Run:
         _config._memory_limit,
         _config.get_num_threads(),
         problem.oracle,
+        check_late,
     )

@@ -53,7 +53,7 @@ static PT_NAME(rao) PT_NAME(rao_start)(const pt_job *job, int64_t row, const voi
 static pt_group PT_NAME(rao_group)(PT_NAME(rao) * rao, const pt_wave *wave, int64_t row, int64_t m0,
                                    int64_t n_draws, int64_t rows[PT_LANES]) {
     const pt_job *job = rao->job;
-    pt_group group = { rao->noisy, 1, PT_NAME(padded)(job), n_draws, rows, m0, NULL, NULL };
+    pt_group group = { rao->noisy, 1, PT_NAME(padded)(job), n_draws, rows, m0, NULL, NULL, 0 };
     int64_t m[PT_LANES];
     for (int l = 0; l < PT_LANES; l++) {
         rows[l] = row;

@@ -101,10 +101,10 @@ static int fill_job(Run *self, PyObject *args) {
     int item_ndim, sampler, baseline;
     unsigned long long key;
     long long row_offset, samples, memory_limit;
-    if (!PyArg_ParseTuple(args, "UO!O!OiOO!KLLiiLiO", &solver, &PyTuple_Type, &ints, &PyTuple_Type,
+    if (!PyArg_ParseTuple(args, "UO!O!OiOO!KLLiiLiOp", &solver, &PyTuple_Type, &ints, &PyTuple_Type,
                           &arrays, &theta, &item_ndim, &epsilon, &PyTuple_Type, &noise, &key,
                           &row_offset, &samples, &sampler, &baseline, &memory_limit,
-                          &job->n_threads, &oracle))
+                          &job->n_threads, &oracle, &job->check_late))
         return 0;
     self->solver = Py_NewRef(solver);
     self->arrays = Py_NewRef(arrays);

@@ -65,6 +65,10 @@ static pt_status PT_NAME(alignment_prepare)(pt_problem *p, pt_error *err) {
     p->code_kind = PT_CODE_INDEX;
     p->linear = 1;
     p->sign = 1;
+    p->open_is_right = 1;
+    p->looks =
+        !p->arrays[0]
+             .data; /* what lies outside the lengths is looked at, too, and only check does */
     if (p->ints[0] == PT_NAME(alignment_local) && p->ints[1] != PT_NAME(alignment_edges)) {
         p->moves = PT_MOVES_THRESHOLD;
         p->moves_lanes = 1;
@@ -129,9 +133,11 @@ static void PT_NAME(alignment_begin)(const pt_problem *p, int64_t row, const PT_
 /* ---- bands ---- */
 
 /* Steps t0 .. t0 + count - 1 of the band whose first row is i0, side by side by lane: the rows as streams of scores, each
- * a column behind the one above, turned over a square at a time. -inf where there is no cell. */
-static void PT_NAME(alignment_fill)(const PT_NAME(alignment_item) * a, int64_t i0, int64_t t0,
-                                    int64_t count) {
+ * a column behind the one above, turned over a square at a time. -inf where there is no cell.
+ * seen [in, out] unless NULL: its highest bits are set where a score is NaN or infinite */
+ALIGNMENT_INLINE void PT_NAME(alignment_fill)(const PT_NAME(alignment_item) * a, int64_t i0,
+                                              int64_t t0, int64_t count,
+                                              PT_NAME(alignment_words) * seen) {
     enum { width = ALIGNMENT_WIDTH };
     const int64_t rows = a->n - i0 < width ? a->n - i0 : width, size = count * a->channels;
     const int64_t inside = (a->m - t0) * a->channels; /* scores left of the first row */
@@ -147,11 +153,16 @@ static void PT_NAME(alignment_fill)(const PT_NAME(alignment_item) * a, int64_t i
             const int64_t first = (r - t0) * a->channels - q, last = inside + r * a->channels - q;
             if (whole && r < rows) {
                 x = PT_NAME(alignment_load)(row[r] + q);
+                if (seen)
+                    *seen |= PT_NAME(alignment_odd)(x);
                 if (i0 + r + width < a->n) /* the next band's, which comes soon */
                     __builtin_prefetch(row[r] + width * a->pitch + q, 0, 2);
             } else if (r < rows)
-                for (int64_t k = first > 0 ? first : 0; k < last && k < end; k++)
+                for (int64_t k = first > 0 ? first : 0; k < last && k < end; k++) {
                     x[k] = row[r][q + k];
+                    if (seen)
+                        (*seen)[0] |= PT_NAME(odd)(row[r][q + k]);
+                }
             v[width - 1 - r] = x;
         }
         PT_NAME(alignment_transpose)(v);
@@ -188,9 +199,9 @@ static PT_NAME(alignment_edge)
     return edge;
 }
 
-/* Rows i0 + 1 .. of the positions, all columns. */
-static void PT_NAME(alignment_sweep)(const PT_NAME(alignment_item) * a, int64_t i0,
-                                     PT_NAME(alignment_front) * f) {
+/* Rows i0 + 1 .. of the positions, all columns.   look: PT_E_NOT_FINITE if a score is NaN or infinite */
+static pt_status PT_NAME(alignment_sweep)(const PT_NAME(alignment_item) * a, int64_t i0, int look,
+                                          PT_NAME(alignment_front) * f) {
     const int64_t steps = a->m + ALIGNMENT_WIDTH - 1, band = i0 / ALIGNMENT_WIDTH;
     const PT_NAME(alignment_edge) edge = PT_NAME(alignment_left)(a, i0);
     PT_NAME(alignment_band)
@@ -215,12 +226,20 @@ static void PT_NAME(alignment_sweep)(const PT_NAME(alignment_item) * a, int64_t 
         f->down[0] = PT_NAME(alignment_all)(0);
     for (int k = 0; k < 3; k++)
         f->diagonal[k] = PT_NAME(alignment_all)(a->row[k][0]);
+    PT_NAME(alignment_words) seen = { 0 };
     for (int64_t t = 0; t < steps; t += ALIGNMENT_TILE) {
         const int64_t count = steps - t < ALIGNMENT_TILE ? steps - t : ALIGNMENT_TILE;
         const int ends = i0 + ALIGNMENT_WIDTH >= a->n || t + count >= a->m;
-        PT_NAME(alignment_fill)(a, i0, t, count);
+        if (look)
+            PT_NAME(alignment_fill)(a, i0, t, count, &seen);
+        else
+            PT_NAME(alignment_fill)(a, i0, t, count, NULL);
         PT_NAME(alignment_run)(f, &b, t, count, ends);
     }
+    PT_BITS odd = 0;
+    for (int k = 0; k < ALIGNMENT_WIDTH; k++)
+        odd |= seen[k];
+    return odd >> (8 * sizeof odd - 1) ? PT_E_NOT_FINITE : PT_OK;
 }
 
 /* The best end of all lanes. */
@@ -246,7 +265,9 @@ static pt_status PT_NAME(alignment_align)(const PT_NAME(alignment_item) * a, con
     if (!local)
         PT_NAME(alignment_first_column)(a, end);
     for (int64_t i = 0; i < a->n && a->m > 0; i += ALIGNMENT_WIDTH) {
-        PT_NAME(alignment_sweep)(a, i, &f);
+        const pt_status status = PT_NAME(alignment_sweep)(a, i, group->look, &f);
+        if (status != PT_OK)
+            return status;
         if ((*cells += a->m * ALIGNMENT_WIDTH) >= ALIGNMENT_POLL) {
             *cells = 0;
             if (group->stop && group->stop(group->stop_ctx))

@@ -50,6 +50,12 @@ ALIGNMENT_INLINE PT_NAME(alignment_reals) PT_NAME(alignment_load)(const PT_REAL 
     return x;
 }
 
+/* As `odd`, lane by lane. */
+ALIGNMENT_INLINE PT_NAME(alignment_words) PT_NAME(alignment_odd)(PT_NAME(alignment_reals) x) {
+    const PT_BITS size = ~(PT_BITS)0 >> 1, unit = (PT_BITS)1 << (PT_F64 ? 52 : 23);
+    return ((PT_NAME(alignment_words))x & size) + unit;
+}
+
 ALIGNMENT_INLINE PT_NAME(alignment_reals) PT_NAME(alignment_all)(PT_REAL x) {
     return (PT_NAME(alignment_reals)){ 0 } + x;
 }

@@ -113,6 +113,7 @@ static pt_status PT_NAME(dtw_prepare)(pt_problem *p, pt_error *err) {
     p->code_len = (p->n + 31) / 32;
     p->code_kind = PT_CODE_BITS;
     p->lanes = PT_LANES;
+    p->open_is_right = 1;
     p->linear = 1;
     p->sign = 1;
     p->moves = PT_MOVES_THRESHOLD;

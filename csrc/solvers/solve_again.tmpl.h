@@ -54,8 +54,9 @@ static pt_status PT_NAME(again_solve)(const PT_NAME(again) * a, const pt_group *
     int64_t rows[PT_LANES];
     for (int l = 0; l < PT_LANES; l++)
         rows[l] = whole->row[draw];
-    const pt_group group = { a->items,    item,           lane, count, rows, whole->first + draw,
-                             whole->stop, whole->stop_ctx };
+    const pt_group group = {
+        a->items, item, lane, count, rows, whole->first + draw, whole->stop, whole->stop_ctx, 0
+    };
     for (int l = 0; l < count; l++)
         a->items[which[l] * item + l * lane] =
             a->own[which[l]] != 0 ? -(PT_REAL)(PT_F64 ? 1e290 : 1e30) : (PT_REAL)most;

@@ -180,6 +180,7 @@ static pt_status PT_NAME(viterbi_prepare)(pt_problem *p, pt_error *err) {
     p->code_kind = PT_CODE_INDEX;
     p->code_step = 0;
     p->lanes = PT_LANES;
+    p->open_is_right = !p->ints[1];
     p->linear = 1;
     p->sign = 1;
     p->moves = PT_MOVES_THRESHOLD;

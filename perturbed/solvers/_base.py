@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_array, as_mask, as_theta, broadcast
-from .._run import PLAIN, Draw, Problem, start
+from .._run import PLAIN, Draw, Problem, solve, start
 from .._values import Frozen
 
 
@@ -90,7 +90,7 @@ class Solver(Frozen):
             Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
         problem = self._passing(theta, instance)
-        return problem.solutions(start(problem, PLAIN).forward(False, False, None)[0])
+        return problem.solutions(solve(problem)[0])
 
     def value(self, theta: ArrayLike, **instance: Any) -> Real:
         """Maximum over y of the objective.
@@ -109,8 +109,7 @@ class Solver(Frozen):
         """
         self._need_linear("value")
         problem = self._of_value()._passing(theta, instance)
-        value = start(problem, PLAIN).forward(True, False, None)[1]
-        return problem.per_row(value)
+        return problem.per_row(solve(problem, value=True)[1])
 
     def objective(self, theta: ArrayLike, y: ArrayLike, **instance: Any) -> Real:
         """Objective of a given solution.
