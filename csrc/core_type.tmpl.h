@@ -130,3 +130,4 @@ static const pt_kernels PT_NAME(kernels) = {
     .finish_score = PT_NAME(finish_score),
     .math = PT_NAME(math),
 };
+#undef PT_EACH_LANE

@@ -239,29 +239,29 @@ static inline PT_BITS PT_NAME(any_odd)(const PT_REAL *x, int64_t n) {
     return odd;
 }
 
-/* PT_LANES rows side by side: entry j of row l to out[j * PT_LANES + l], by squares, a few lines of each row at a time, so
- * that both stay in the first-level cache.   look: is there an entry that is not finite? else 0 is returned */
+/* PT_LANES rows side by side: entry j of row l to out[j * PT_LANES + l], by squares.
+ * look: is there an entry that is not finite? else 0 is returned */
 static int PT_NAME(interleave)(const PT_REAL *const from[PT_LANES], int64_t n,
                                PT_REAL *restrict out, int look) {
-    const int64_t whole = n & ~(int64_t)3;
+    enum { width = PT_WIDTH };
     PT_BITS odd = 0;
-    for (int64_t j0 = 0; j0 < whole; j0 += PT_LANES) {
-        const int64_t end = whole - j0 < PT_LANES ? whole : j0 + PT_LANES;
-        for (int l = 0; l < PT_LANES; l += 4)
-            for (int64_t j = j0; j < end; j += 4) {
-                const PT_REAL *rows[4];
-                for (int k = 0; k < 4; k++)
-                    rows[k] = from[l + k] + j;
-                PT_NAME(turn_square)(rows, out + j * PT_LANES + l, PT_LANES);
-            }
+    int64_t j = 0;
+    for (; j + width <= n; j += width) {
+        for (int l = 0; l < PT_LANES; l += width) {
+            const PT_REAL *rows[width];
+            for (int k = 0; k < width; k++)
+                rows[k] = from[l + k] + j;
+            PT_NAME(turn_vectors)(rows, out + j * PT_LANES + l, PT_LANES);
+        }
         if (look)
-            odd |= PT_NAME(any_odd)(out + j0 * PT_LANES, (end - j0) * PT_LANES);
+            odd |= PT_NAME(any_odd)(out + j * PT_LANES, width * PT_LANES);
     }
-    for (int64_t j = whole; j < n; j++)
+    const int64_t rest = j;
+    for (; j < n; j++)
         for (int l = 0; l < PT_LANES; l++)
             out[j * PT_LANES + l] = from[l][j];
     if (look)
-        odd |= PT_NAME(any_odd)(out + whole * PT_LANES, (n - whole) * PT_LANES);
+        odd |= PT_NAME(any_odd)(out + rest * PT_LANES, (n - rest) * PT_LANES);
     return odd >> (8 * sizeof odd - 1) != 0;
 }
 

@@ -165,7 +165,7 @@ ALIGNMENT_INLINE void PT_NAME(alignment_fill)(const PT_NAME(alignment_item) * a,
                 }
             v[width - 1 - r] = x;
         }
-        PT_NAME(alignment_transpose)(v);
+        PT_NAME(turn)(v);
         memcpy(a->tile + q * width, v, (size_t)end * sizeof *v);
     }
 }

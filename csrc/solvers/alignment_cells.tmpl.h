@@ -9,7 +9,7 @@
 #error "alignment_cells.tmpl.h is a template: include it from alignment.tmpl.h"
 #endif
 
-#define ALIGNMENT_WIDTH (PT_VECTOR / (PT_F64 ? 8 : 4))
+#define ALIGNMENT_WIDTH PT_WIDTH
 #define ALIGNMENT_BITS 5                     /* of a cell: where its three states come from */
 #define ALIGNMENT_PER_WORD (PT_F64 ? 12 : 6) /* cells */
 #define ALIGNMENT_TILE 60                    /* steps laid out at a time: whole words */
@@ -27,8 +27,8 @@ enum { PT_NAME(alignment_fixed), PT_NAME(alignment_learned), PT_NAME(alignment_e
 #define ALIGNMENT_X_LONGER 16 /* X comes from X, else from M on the left */
 /* Transitions: bits 0 and 1 say where M comes from (0 start, 1 M, 2 X, 3 Y), bits 2 and 3 Y (0 M, 1 X, 2 Y). */
 
-typedef PT_REAL PT_NAME(alignment_reals) __attribute__((vector_size(PT_VECTOR)));
-typedef PT_BITS PT_NAME(alignment_words) __attribute__((vector_size(PT_VECTOR)));
+typedef PT_NAME(reals) PT_NAME(alignment_reals);
+typedef PT_NAME(words) PT_NAME(alignment_words);
 
 /* What the cells of a step hand on. down: H, G, Y; transitions: M, X, Y. */
 typedef struct {
@@ -73,59 +73,14 @@ ALIGNMENT_INLINE PT_NAME(alignment_words)
     return (PT_NAME(alignment_words))(x > y);
 }
 
-/* f(d, l) of all lanes l, as a list. */
-#if PT_VECTOR == 16 && PT_F64
-#define ALIGNMENT_LANES(f, d) f(d, 0), f(d, 1)
-#elif PT_VECTOR == 16 || (PT_VECTOR == 32 && PT_F64)
-#define ALIGNMENT_LANES(f, d) f(d, 0), f(d, 1), f(d, 2), f(d, 3)
-#elif PT_VECTOR == 32 || PT_F64
-#define ALIGNMENT_LANES(f, d) f(d, 0), f(d, 1), f(d, 2), f(d, 3), f(d, 4), f(d, 5), f(d, 6), f(d, 7)
-#else
-#define ALIGNMENT_LANES(f, d)                                                                      \
-    f(d, 0), f(d, 1), f(d, 2), f(d, 3), f(d, 4), f(d, 5), f(d, 6), f(d, 7), f(d, 8), f(d, 9),      \
-        f(d, 10), f(d, 11), f(d, 12), f(d, 13), f(d, 14), f(d, 15)
-#endif
-
-#if defined(__clang__) || __GNUC__ >= 12
-#define ALIGNMENT_SHUFFLE(x, y, f, d) __builtin_shufflevector(x, y, ALIGNMENT_LANES(f, d))
-#else
-#define ALIGNMENT_SHUFFLE(x, y, f, d)                                                              \
-    __builtin_shuffle(x, y, (PT_NAME(alignment_words)){ ALIGNMENT_LANES(f, d) })
-#endif
-
 #define ALIGNMENT_NEXT(d, l) ((l) + (d))
-#define ALIGNMENT_LOW(d, l) ((l) & (d) ? ALIGNMENT_WIDTH + (l) - (d) : (l))
-#define ALIGNMENT_HIGH(d, l) ((l) & (d) ? ALIGNMENT_WIDTH + (l) : (l) + (d))
 
 /* Each lane gets the row above it, the first row `first`. */
 ALIGNMENT_INLINE PT_NAME(alignment_reals)
     PT_NAME(alignment_above)(PT_NAME(alignment_reals) x, PT_REAL first) {
-    return ALIGNMENT_SHUFFLE(x, PT_NAME(alignment_all)(first), ALIGNMENT_NEXT, 1);
+    return PT_SHUFFLE(x, PT_NAME(alignment_all)(first), ALIGNMENT_NEXT, 1);
 }
-
-/* Swap bit d of the vector's number with bit d of the lane's. */
-#define ALIGNMENT_SWAP(d)                                                                          \
-    for (int i = 0; (d) < ALIGNMENT_WIDTH && i < ALIGNMENT_WIDTH; i++)                             \
-        if (!(i & (d))) {                                                                          \
-            const PT_NAME(alignment_reals) low = v[i], high = v[(i + (d)) % ALIGNMENT_WIDTH];      \
-            v[i] = ALIGNMENT_SHUFFLE(low, high, ALIGNMENT_LOW, (d) % ALIGNMENT_WIDTH);             \
-            v[(i + (d)) % ALIGNMENT_WIDTH] =                                                       \
-                ALIGNMENT_SHUFFLE(low, high, ALIGNMENT_HIGH, (d) % ALIGNMENT_WIDTH);               \
-        }
-
-/* Entry l of vector k becomes entry k of vector l. */
-ALIGNMENT_INLINE void PT_NAME(alignment_transpose)(PT_NAME(alignment_reals) v[ALIGNMENT_WIDTH]) {
-    ALIGNMENT_SWAP(1)
-    ALIGNMENT_SWAP(2)
-    ALIGNMENT_SWAP(4)
-    ALIGNMENT_SWAP(8)
-}
-#undef ALIGNMENT_SWAP
 #undef ALIGNMENT_NEXT
-#undef ALIGNMENT_LOW
-#undef ALIGNMENT_HIGH
-#undef ALIGNMENT_SHUFFLE
-#undef ALIGNMENT_LANES
 
 /* One step, fixed (open and extend are one number) or learned gaps: with w the scores of the entered cell
  *   M(i,j) = w_M + H(i-1,j-1)                                      H = max(G, Y), in local mode max(0, M, X, Y)
