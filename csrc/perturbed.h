@@ -215,6 +215,9 @@ typedef struct {
     /* x = its projection on the span of differences of solutions. theta is the row's own, -inf where an entry is closed.
      * NULL: where p->even the mean over open entries is taken out, else x stays.   x [in, out] n doubles */
     void (*project)(const pt_problem *p, int64_t row, const void *theta, double *x);
+    /* Entries of theta that are part of every solution of a row, so that none depends on them. Returns how many.
+     * NULL: none.   at [out] 2 */
+    int (*idle)(const pt_problem *p, int64_t row, int64_t at[2]);
     /* PT_MOVES_THRESHOLD: with all else fixed, y_j is 1 where theta'_j > tau_j. All draws are of one row.
      *   code    [in]   n_draws x code_len: the draws' solutions
      *   g       [in]   n real, or NULL

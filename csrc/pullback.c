@@ -146,7 +146,9 @@ static void finish_columns(const pt_pullback *b, int64_t row, int64_t c0, int64_
     for (int64_t j = 0; j < c1 - c0; j++) {
         const double width = b->what == PT_SUM_SCORE ? widths[j] : job->problem.sign;
         if (squares)
-            squares[j] = fabs(width) * pt_standard_error(sum[j] * (units / m), squares[j], units);
+            squares[j] = width == 0 ? 0
+                                    : fabs(width) * pt_standard_error(sum[j] * (units / m),
+                                                                      squares[j], units);
         sum[j] = width == 0 ? 0 : sum[j] / m * width;
     }
     pt_to_real(job, sum, c1 - c0, b->result, row * job->n + c0);

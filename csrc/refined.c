@@ -2,9 +2,11 @@
  *
  * J is a Hessian: J g = J^T g, and it is zero across the hull of the solutions. So each draw gives two unbiased terms,
  *   a_m = <c_m, g> P s_m / width   and   b_m = c_m <s_m, (P g) / width>,   c_m = y_m - its hybrid baseline,
- * which are mixed as w_m a_m + (1 - w_m) b_m, w_m = V_b / (V_a + V_b) from the squared sizes that the other draws' terms
- * have about y*(theta): independent of Z_m (a baseline that has y_m would not be), so the mix is unbiased. Two passes over
- * the noise.
+ * which are mixed entry by entry as w_mj a_mj + (1 - w_mj) b_mj, w = V_b / (V_a + V_b). The variances are guessed from the
+ * other draws' distances d_l = y_l - y*(theta), l != m, of which Z_m knows nothing (nor would it of a baseline without y_m):
+ *   V_a = E s^2 / width_j^2  mean <d_l, g>^2      V_b = E s^2 ||(P g) / width||^2  mean d_lj^2
+ * so the mix is unbiased. An entry that no other draw has moved may move all the same: PRIOR of a draw moves it by the mean
+ * over entries. What matters is where: entries that never move have b = 0, and a is all noise.
  */
 #include "pullback.h"
 #include "real.h"
@@ -13,18 +15,23 @@
 
 #define MOST_ELEMENTS 131072 /* noise of a row: beyond, the second pass costs more than it brings */
 
+#define PRIOR 0.1 /* draws; of .01 to 3 the best over argmax, top-k and ranking */
+
 /* Scratch of a task, for one row. */
 typedef struct {
     double *widths, *base, *grad, *x, *squares; /* n each; squares or NULL */
-    double *column;                             /* PT_COLUMN_BLOCK */
-    double along[PT_SAMPLE_BLOCK], size[PT_SAMPLE_BLOCK], share[PT_SAMPLE_BLOCK];
+    double *plain, *moves; /* y*(theta); sum over draws of its distances' squares */
+    double *column;        /* PT_COLUMN_BLOCK */
+    double along[PT_SAMPLE_BLOCK];
+    double of_a[PT_SAMPLE_BLOCK]; /* V_a = of_a width^2 (widths are inverse here) */
+    double at_rest[PT_SAMPLE_BLOCK],
+        of_moves;      /* V_b = at_rest + of_moves (moves of the other draws) */
     void *tangent, *y; /* n real each */
     char *rest;        /* for the kernels */
 } scratch;
 
 static size_t scratch_size(const pt_job *job) {
-    return (size_t)(5 * job->n + PT_COLUMN_BLOCK) * sizeof(double) +
-           2 * (size_t)job->n * sizeof(double) + 1024;
+    return (size_t)(9 * job->n + PT_COLUMN_BLOCK) * sizeof(double) + 1024;
 }
 
 static scratch *cut(const pt_job *job, void *work, int with_squares) {
@@ -40,7 +47,9 @@ static scratch *cut(const pt_job *job, void *work, int with_squares) {
     s->squares = with_squares ? doubles + 4 * n : NULL;
     s->tangent = doubles + 5 * n;
     s->y = doubles + 6 * n;
-    s->column = doubles + 7 * n;
+    s->plain = doubles + 7 * n;
+    s->moves = doubles + 8 * n;
+    s->column = doubles + 9 * n;
     s->rest = (char *)(s->column + PT_COLUMN_BLOCK);
     s->rest += -(intptr_t)s->rest & 63;
     return s;
@@ -54,96 +63,109 @@ int pt_is_refined(const pt_job *job) {
            job->n_samples <= PT_SAMPLE_BLOCK && job->n <= MOST_ELEMENTS / job->n_samples;
 }
 
-/* E s(Z)^2. */
-static double information(const pt_noise *noise) {
-    if (noise->kind == PT_LOGISTIC)
-        return 1.0 / 3;
-    return noise->kind == PT_STUDENT_T ? (noise->param[0] + 1) / (noise->param[0] + 3) : 1;
-}
-
-/* along[m] = <s_m, (P g) / width>. */
-static void dot_tangent(pt_pullback *b, const pt_wave *w, int64_t row, scratch *s) {
+/* along[m] = <s_m, (P g) / width>. Returns ||(P g) / width||^2. */
+static double dot_tangent(pt_pullback *b, const pt_wave *w, int64_t row, scratch *s) {
     const pt_job *job = b->call->job;
+    double size = 0;
     for (int64_t j = 0; j < job->n; j++)
         s->x[j] = s->widths[j] == 0 ? 0 : pt_real_at(job, b->g, row * job->n + j);
     pt_shorten(job, row, s->widths, s->x);
     pt_to_real(job, s->x, job->n, s->tangent, 0);
     b->call->kernels->draw_sum(PT_DOT_SCORE, job, w, row, 0, job->n_samples, s->tangent, s->along,
                                s->rest);
+    for (int64_t j = 0; j < job->n; j++)
+        size += s->x[j] * s->widths[j] * (s->x[j] * s->widths[j]);
+    return size;
 }
 
-/* base = the baseline's constant part; size[m] = ||y_m - y*(theta)||^2. */
-static void measure_centred(pt_pullback *b, const pt_wave *w, int64_t row, scratch *s) {
+static void expand(pt_pullback *b, const pt_wave *w, int64_t row, int64_t draw, scratch *s) {
+    const pt_problem *p = &b->call->job->problem;
+    b->call->kernels->code_expand(p, pt_wave_code(w, p->code_len, row, draw), s->y);
+}
+
+/* base = the baseline's constant part; plain and moves. mean[m] = mean over entries that have noise of the other draws'
+ * squared distances, summed. */
+static void measure_moves(pt_pullback *b, const pt_wave *w, int64_t row, scratch *s, double *mean) {
     const pt_job *job = b->call->job;
-    const pt_kernels *kernels = b->call->kernels;
-    const pt_problem *p = &job->problem;
-    const int32_t *plain = b->plain + (row - b->row0) * p->code_len;
+    const int32_t *plain = b->plain + (row - b->row0) * job->problem.code_len;
     const double m = (double)job->n_samples;
-    for (int64_t j = 0; j < job->n; j++)
-        s->x[j] = 0;
-    kernels->code_add(p, plain, 1.0, s->x);
+    double total = 0, noisy = 0;
+    for (int64_t j = 0; j < job->n; j++) {
+        s->plain[j] = s->moves[j] = 0;
+        noisy += s->widths[j] != 0;
+    }
+    b->call->kernels->code_add(&job->problem, plain, 1.0, s->plain);
     for (int64_t j = 0; j < job->n; j++)
         s->base[j] = b->base.of_sum * m * pt_real_at(job, job->y_mean, row * job->n + j) +
-                     b->base.of_plain * s->x[j];
+                     b->base.of_plain * s->plain[j];
     for (int64_t d = 0; d < job->n_samples; d++) {
-        kernels->code_expand(p, pt_wave_code(w, p->code_len, row, d), s->y);
-        s->size[d] = 0;
+        double own = 0;
+        expand(b, w, row, d, s);
         for (int64_t j = 0; j < job->n; j++) {
-            const double c = pt_real_at(job, s->y, j) - s->x[j];
-            s->size[d] += c * c;
+            const double c = s->widths[j] == 0 ? 0 : pt_real_at(job, s->y, j) - s->plain[j];
+            s->moves[j] += c * c;
+            own += c * c;
         }
+        mean[d] = own;
+        total += own;
     }
+    for (int64_t d = 0; d < job->n_samples; d++)
+        mean[d] = noisy > 0 ? (total - mean[d]) / noisy : 0;
 }
 
-/* share[m] = w_m. */
-static void mix(pt_pullback *b, const pt_wave *w, int64_t row, scratch *s) {
+/* What the variances of both terms are made of.   size: ||(P g) / width||^2 */
+static void guess_variances(pt_pullback *b, const pt_wave *w, int64_t row, double size,
+                            scratch *s) {
     const pt_job *job = b->call->job;
     const pt_kernels *kernels = b->call->kernels;
     const pt_problem *p = &job->problem;
     const void *g = pt_real_row(job, b->g, row, job->n);
     const double plain = kernels->code_dot(p, b->plain + (row - b->row0) * p->code_len, g);
-    double scale = 0, sum_a = 0, sum_b = 0, a[PT_SAMPLE_BLOCK];
-    for (int64_t j = 0; j < job->n; j++)
-        scale += s->widths[j] * s->widths[j];
-    scale *= information(&job->noise);
+    const double others = (double)job->n_samples - 1, weight = 1 / (others + PRIOR);
+    double sum = 0, mean[PT_SAMPLE_BLOCK];
+    measure_moves(b, w, row, s, mean);
     for (int64_t d = 0; d < job->n_samples; d++) {
         const double off = kernels->code_dot(p, pt_wave_code(w, p->code_len, row, d), g) - plain;
-        a[d] = off * off * scale;
-        s->size[d] *= s->along[d] * s->along[d];
-        sum_a += a[d];
-        sum_b += s->size[d];
+        s->of_a[d] = off * off;
+        sum += off * off;
+        s->at_rest[d] = PRIOR * weight * mean[d] * size;
     }
-    for (int64_t d = 0; d < job->n_samples; d++) {
-        const double others_a = sum_a - a[d] > 0 ? sum_a - a[d] : 0;
-        const double others_b = sum_b - s->size[d] > 0 ? sum_b - s->size[d] : 0;
-        s->share[d] = others_a + others_b > 0 ? others_b / (others_a + others_b) : 0.5;
+    s->of_moves = weight * size;
+    for (int64_t d = 0; d < job->n_samples; d++)
+        s->of_a[d] = sum > s->of_a[d] ? (sum - s->of_a[d]) / others : 0;
+}
+
+/* x += the mixed terms of draw d.   weight: <c, g> */
+static void add_terms(pt_pullback *b, const pt_wave *w, int64_t row, int64_t d, double weight,
+                      scratch *s) {
+    const pt_job *job = b->call->job;
+    const double one = 1, alpha = b->base.alpha, along = s->along[d], of_a = s->of_a[d],
+                 of_b = s->of_moves, at_rest = s->at_rest[d];
+    expand(b, w, row, d, s);
+    for (int64_t c0 = 0; c0 < job->n; c0 += PT_COLUMN_BLOCK) {
+        const int64_t c1 = c0 + PT_COLUMN_BLOCK < job->n ? c0 + PT_COLUMN_BLOCK : job->n;
+        b->call->kernels->column_sum(PT_SUM_SCORE, job, w, row, d, d + 1, c0, c1, &one, s->column,
+                                     NULL, s->rest);
+        for (int64_t j = c0; j < c1; j++) {
+            const double y = pt_real_at(job, s->y, j), width = s->widths[j];
+            const double own = y - s->plain[j], moved = s->moves[j] - own * own;
+            const double v_b = at_rest + of_b * (moved > 0 ? moved : 0), v_a = of_a * width * width;
+            const double share = v_a + v_b > 0 ? v_b / (v_a + v_b) : 0.5;
+            const double of_score = share * weight * s->column[j - c0] * width,
+                         of_jump = (1 - share) * along * (alpha * y - s->base[j]);
+            s->x[j] += width == 0 ? 0 : of_score + of_jump;
+        }
     }
 }
 
-/* x = the mix of draws first .. end - 1, summed. */
+/* x = the terms of draws first .. end - 1, summed. */
 static void sum_terms(pt_pullback *b, const pt_wave *w, int64_t row, const double *weight,
                       int64_t first, int64_t end, scratch *s) {
     const pt_job *job = b->call->job;
-    const pt_problem *p = &job->problem;
-    double mixed[PT_SAMPLE_BLOCK], total = 0;
     for (int64_t j = 0; j < job->n; j++)
         s->x[j] = 0;
-    for (int64_t d = first; d < end; d++) {
-        const double along = (1 - s->share[d]) * s->along[d];
-        mixed[d - first] = s->share[d] * weight[d];
-        b->call->kernels->code_add(p, pt_wave_code(w, p->code_len, row, d), b->base.alpha * along,
-                                   s->x);
-        total += along;
-    }
-    for (int64_t j = 0; j < job->n; j++)
-        s->x[j] = s->widths[j] == 0 ? 0 : s->x[j] - total * s->base[j];
-    for (int64_t c0 = 0; c0 < job->n; c0 += PT_COLUMN_BLOCK) {
-        const int64_t c1 = c0 + PT_COLUMN_BLOCK < job->n ? c0 + PT_COLUMN_BLOCK : job->n;
-        b->call->kernels->column_sum(PT_SUM_SCORE, job, w, row, first, end, c0, c1, mixed,
-                                     s->column, NULL, s->rest);
-        for (int64_t j = c0; j < c1; j++)
-            s->x[j] += s->column[j - c0] * s->widths[j];
-    }
+    for (int64_t d = first; d < end; d++)
+        add_terms(b, w, row, d, weight[d], s);
     pt_into_hull(job, row, s->widths, s->x);
 }
 
@@ -155,9 +177,7 @@ static pt_status refine_row(void *ctx, int64_t index, void *work, pt_poll_fn sto
     const double m = (double)job->n_samples, *weight = b->weights + index * w->n_m;
     scratch *s = cut(job, work, b->result_error != NULL);
     b->call->kernels->score_widths(job, row, 0, job->n, s->widths);
-    dot_tangent(b, w, row, s);
-    measure_centred(b, w, row, s);
-    mix(b, w, row, s);
+    guess_variances(b, w, row, dot_tangent(b, w, row, s), s);
     sum_terms(b, w, row, weight, 0, job->n_samples, s);
     for (int64_t j = 0; j < job->n; j++)
         s->grad[j] = s->x[j] / m;

@@ -115,21 +115,34 @@ static void PT_NAME(column_sum)(pt_column_sum what, const pt_job *job, const pt_
         PT_NAME(value_grad_columns)(job, wave, row, m0, m1, c0, c1, sum, work);
 }
 
+/* Idle entries of columns c0 .. c1 - 1, counted from c0. Returns how many. */
+static int PT_NAME(idle_columns)(const pt_job *job, int64_t row, int64_t c0, int64_t c1,
+                                 int64_t at[2]) {
+    int64_t all[2];
+    const int n = job->solve->idle ? job->solve->idle(&job->problem, row, all) : 0;
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        if (all[i] >= c0 && all[i] < c1)
+            at[count++] = all[i] - c0;
+    return count;
+}
+
 static void PT_NAME(score_widths)(const pt_job *job, int64_t row, int64_t c0, int64_t c1,
                                   double *out) {
     const PT_REAL *theta = PT_NAME(theta_row)(job, row);
+    const int alone = !job->noise.scale && !job->noise.multiplicative;
     const double alike = 1 / job->epsilon[row];
-    if (!job->noise.scale && !job->noise.multiplicative) {
-        for (int64_t j = c0; j < c1; j++)
-            out[j - c0] = theta[j] > -PT_INFINITY ? alike : 0;
-        return;
-    }
-    for (int64_t j = c0; j < c1; j++) {
+    int64_t idle[2];
+    for (int64_t j = c0; alone && j < c1; j++)
+        out[j - c0] = theta[j] > -PT_INFINITY ? alike : 0;
+    for (int64_t j = c0; !alone && j < c1; j++) {
         double w = PT_NAME(width)(job, row, j);
         if (job->noise.multiplicative)
             w *= (double)theta[j];
         out[j - c0] = theta[j] > -PT_INFINITY && w != 0 ? 1 / w : 0;
     }
+    for (int i = PT_NAME(idle_columns)(job, row, c0, c1, idle) - 1; i >= 0; i--)
+        out[idle[i]] = 0;
 }
 
 /* What pullback.c does with sums and widths, in one pass. Dividing by one changes nothing, and is slow. */
@@ -140,6 +153,7 @@ static void PT_NAME(finish_score)(const pt_job *job, int64_t row, int64_t c0, in
     const int64_t n = c1 - c0;
     const double m = (double)job->n_samples, alike = 1 / job->epsilon[row];
     double widths[PT_COLUMN_BLOCK];
+    int64_t idle[2];
     if (job->noise.scale || job->noise.multiplicative) {
         PT_NAME(score_widths)(job, row, c0, c1, widths);
         for (int64_t j = 0; j < n; j++)
@@ -150,6 +164,8 @@ static void PT_NAME(finish_score)(const pt_job *job, int64_t row, int64_t c0, in
     else
         for (int64_t j = 0; j < n; j++)
             out[j] = theta[j] > -PT_INFINITY ? (PT_REAL)(sum[j] / m * alike) : (PT_REAL)0;
+    for (int i = PT_NAME(idle_columns)(job, row, c0, c1, idle) - 1; i >= 0; i--)
+        out[idle[i]] = 0;
 }
 
 /* ---- sums over coordinates ---- */

@@ -151,6 +151,12 @@ static pt_status PT_NAME(dtw_check)(const pt_problem *p, int64_t row, const void
                    (long long)n_last, (long long)m_last);
 }
 
+static int PT_NAME(dtw_idle)(const pt_problem *p, int64_t row, int64_t at[2]) {
+    at[0] = 0;
+    at[1] = PT_NAME(dtw_last)(p, row, 0) * p->dims[1] + PT_NAME(dtw_last)(p, row, 1);
+    return 2;
+}
+
 static size_t PT_NAME(dtw_work_size)(const pt_problem *p) {
     const size_t n = (size_t)p->dims[0], m = (size_t)p->dims[1];
     return PT_LANES *
@@ -317,6 +323,7 @@ static const pt_solver PT_NAME(dtw) = {
     .check = PT_NAME(dtw_check),
     .work_size = PT_NAME(dtw_work_size),
     .solve = PT_NAME(dtw_solve),
+    .idle = PT_NAME(dtw_idle),
     .thresholds = PT_NAME(dtw_thresholds),
     .thresholds_size = PT_NAME(dtw_thresholds_size),
 };

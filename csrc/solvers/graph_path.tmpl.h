@@ -86,6 +86,13 @@ static inline void PT_NAME(graph_mark)(int32_t *code, int64_t j) {
     code[j / 32] |= (int32_t)(UINT32_C(1) << j % 32);
 }
 
+static int PT_NAME(graph_idle)(const pt_problem *p, int64_t row, int64_t at[2]) {
+    const PT_NAME(graph) g = PT_NAME(graph_open)(p);
+    for (int end = 0; end < 2; end++)
+        at[end] = PT_NAME(graph_name)(&g, PT_NAME(graph_end)(p, end, row));
+    return g.on_nodes ? 2 : 0;
+}
+
 static pt_status PT_NAME(graph_prepare)(pt_problem *p, pt_error *err) {
     const int64_t nodes = p->n_ints == 4 ? p->ints[0] : 0;
     size_t bytes; /* of the scratch or more */
@@ -269,6 +276,7 @@ static const pt_solver PT_NAME(graph_path) = {
     .check = PT_NAME(graph_check),
     .work_size = PT_NAME(graph_work_size),
     .solve = PT_NAME(graph_solve),
+    .idle = PT_NAME(graph_idle),
     .thresholds = PT_NAME(graph_thresholds),
     .thresholds_size = PT_NAME(graph_thresholds_size),
 };

@@ -71,6 +71,12 @@ static int64_t PT_NAME(grid_end)(const pt_problem *p, int end, int64_t row) {
     return v + v / p->dims[1] + p->dims[1] + 2;
 }
 
+static int PT_NAME(grid_idle)(const pt_problem *p, int64_t row, int64_t at[2]) {
+    for (int end = 0; end < 2; end++)
+        at[end] = ((const int64_t *)p->arrays[end].data)[row * p->arrays[end].row_stride];
+    return 2;
+}
+
 static size_t PT_NAME(grid_work_size)(const pt_problem *p) {
     const size_t h = (size_t)p->dims[0], w = (size_t)p->dims[1], cells = (h + 2) * (w + 1) + 1;
     return cells * (PT_LANES * sizeof(PT_REAL) + 2 * sizeof(int32_t)) + h * w * sizeof(PT_REAL) +
@@ -417,6 +423,7 @@ static const pt_solver PT_NAME(grid_path) = {
     .check = PT_NAME(grid_check),
     .work_size = PT_NAME(grid_work_size),
     .solve = PT_NAME(grid_solve),
+    .idle = PT_NAME(grid_idle),
     .thresholds = PT_NAME(grid_thresholds),
     .thresholds_size = PT_NAME(grid_thresholds_size),
 };
