@@ -36,34 +36,73 @@ static inline int64_t PT_NAME(alignment_level)(int64_t i, int64_t j) {
     return i + j - (i > 0 && j > 0);
 }
 
-static inline int PT_NAME(alignment_matches)(const PT_NAME(alignment_parts) * t, int channel) {
-    return channel == 0 || (t->a.kind == PT_NAME(alignment_edges) && channel < 4);
+static inline int PT_NAME(alignment_matches)(int kind, int channel) {
+    return channel == 0 || (kind == PT_NAME(alignment_edges) && channel < 4);
 }
 
 /* Is the step that gets to (i, j) by this channel the only one charged at its entry? */
-static inline int PT_NAME(alignment_inside)(const PT_NAME(alignment_parts) * t, int64_t i,
+static inline int PT_NAME(alignment_inside)(const PT_NAME(alignment_parts) * t, int kind, int64_t i,
                                             int64_t j, int channel) {
-    return PT_NAME(alignment_matches)(t, channel) || t->a.mode == PT_NAME(alignment_local) ||
+    return PT_NAME(alignment_matches)(kind, channel) || t->a.mode == PT_NAME(alignment_local) ||
            (i > 1 && j > 1);
+}
+
+/* A draw's thresholds and changes. */
+typedef struct {
+    const uint8_t *used;   /* entries of its solution */
+    PT_REAL *tau, *change; /* with second thresholds behind; change: NULL where g is */
+} PT_NAME(alignment_answer);
+
+static void PT_NAME(alignment_set)(const PT_NAME(alignment_answer) * to, int64_t e, double tau,
+                                   double change) {
+    to->tau[e] = (PT_REAL)tau;
+    if (to->change)
+        to->change[e] = (PT_REAL)change;
 }
 
 /* ---- levels ---- */
 
-static void PT_NAME(alignment_cross)(const PT_NAME(alignment_parts) * t,
-                                     const PT_NAME(alignment_levels) * by, int64_t i, int64_t j) {
+/* What gets to (i, j) inside; thresholds of what the solution leaves out. whole: the solution. */
+ALIGNMENT_INLINE void PT_NAME(alignment_cross_by)(const PT_NAME(alignment_parts) * t, int kind,
+                                                  const PT_NAME(alignment_levels) * by, int64_t i,
+                                                  int64_t j, path_sum whole,
+                                                  const PT_NAME(alignment_answer) * to) {
     const int64_t l = PT_NAME(alignment_level)(i, j);
-    const int channels = t->a.channels == 1 ? 3 : t->a.channels;
+    const int channels = kind == PT_NAME(alignment_edges) ? 9 : 3,
+              entries = kind == PT_NAME(alignment_fixed) ? 1 : channels;
     path_sum rest[PT_NAME(alignment_most_channels)];
-    PT_NAME(alignment_rest)(t, i, j, rest);
+    PT_NAME(alignment_rest)(t, kind, i, j, rest);
     for (int k = 0; k < channels; k++) {
-        if (!PT_NAME(alignment_inside)(t, i, j, k))
+        if (!PT_NAME(alignment_inside)(t, kind, i, j, k))
             continue;
-        const path_sum all = path_join(rest[k], PT_NAME(alignment_taken)(t, i, j, k));
-        path_cut_offer(&by->cuts[l], all,
-                       k < t->a.channels ? PT_NAME(alignment_entry)(t, i, j, k) : -1);
-        if (PT_NAME(alignment_matches)(t, k) && i > 1 && j > 1)
+        const path_sum all = path_join(rest[k], PT_NAME(alignment_taken)(t, kind, i, j, k));
+        const int64_t e = k < entries ? PT_NAME(alignment_entry)(t, i, j, k) : -1;
+        path_cut_offer(&by->cuts[l], all, e);
+        if (PT_NAME(alignment_matches)(kind, k) && i > 1 && j > 1)
             path_cut_offer(&by->cuts[l - 1], all, -1);
+        if (e >= 0 && !to->used[e] && all.score > -INFINITY)
+            PT_NAME(alignment_set)(to, e, whole.score - rest[k].score, all.g - whole.g);
     }
+}
+
+ALIGNMENT_INLINE void PT_NAME(alignment_cross_all)(const PT_NAME(alignment_parts) * t, int kind,
+                                                   const PT_NAME(alignment_levels) * by,
+                                                   const PT_NAME(alignment_answer) * to) {
+    const path_sum whole = by->ends[t->a.n + t->a.m - 1];
+    for (int64_t i = 1; i <= t->a.n; i++)
+        for (int64_t j = 1; j <= t->a.m; j++)
+            PT_NAME(alignment_cross_by)(t, kind, by, i, j, whole, to);
+}
+
+static void PT_NAME(alignment_cross)(const PT_NAME(alignment_parts) * t,
+                                     const PT_NAME(alignment_levels) * by,
+                                     const PT_NAME(alignment_answer) * to) {
+    if (t->a.kind == PT_NAME(alignment_fixed))
+        PT_NAME(alignment_cross_all)(t, PT_NAME(alignment_fixed), by, to);
+    else if (t->a.kind == PT_NAME(alignment_learned))
+        PT_NAME(alignment_cross_all)(t, PT_NAME(alignment_learned), by, to);
+    else
+        PT_NAME(alignment_cross_all)(t, PT_NAME(alignment_edges), by, to);
 }
 
 /* Alignments that start or end at (i, j). */
@@ -76,12 +115,13 @@ static void PT_NAME(alignment_bound)(const PT_NAME(alignment_parts) * t,
     if (PT_NAME(alignment_starts_at)(t, i, j))
         by->starts[l] = path_most(by->starts[l], t->on[PT_NAME(alignment_m)][v]);
     if (t->a.mode == PT_NAME(alignment_local))
-        by->starts[l] = path_most(by->starts[l],
-                                  PT_NAME(alignment_part_by)(t, &PT_NAME(alignment_arcs)[0], i, j));
+        by->starts[l] =
+            path_most(by->starts[l],
+                      PT_NAME(alignment_part_by)(t, t->a.kind, &PT_NAME(alignment_arcs)[0], i, j));
 }
 
-static void PT_NAME(alignment_cut)(const PT_NAME(alignment_parts) * t,
-                                   const PT_NAME(alignment_levels) * by) {
+static void PT_NAME(alignment_bounds)(const PT_NAME(alignment_parts) * t,
+                                      const PT_NAME(alignment_levels) * by) {
     const int64_t n = t->a.n, m = t->a.m;
     const path_sum empty = t->a.mode == PT_NAME(alignment_local) ? (path_sum){ 0, 0 } : path_none();
     for (int64_t l = 0; l <= n + m; l++) {
@@ -89,11 +129,8 @@ static void PT_NAME(alignment_cut)(const PT_NAME(alignment_parts) * t,
         by->ends[l] = by->starts[l] = empty;
     }
     for (int64_t i = 0; i <= n; i++)
-        for (int64_t j = 0; j <= m; j++) {
-            if (i > 0 && j > 0)
-                PT_NAME(alignment_cross)(t, by, i, j);
+        for (int64_t j = 0; j <= m; j++)
             PT_NAME(alignment_bound)(t, by, i, j);
-        }
     for (int64_t l = 1; l <= n + m; l++)
         by->ends[l] = path_most(by->ends[l], by->ends[l - 1]);
     for (int64_t l = n + m; l > 0; l--)
@@ -122,7 +159,7 @@ static void PT_NAME(alignment_count_from)(const PT_NAME(alignment_parts) * t,
         const PT_NAME(alignment_arc) *arc = &PT_NAME(alignment_arcs)[k];
         if (arc->from != state)
             continue;
-        const path_sum on = PT_NAME(alignment_part_by)(t, arc, i, j);
+        const path_sum on = PT_NAME(alignment_part_by)(t, t->a.kind, arc, i, j);
         if (arc->into != across) {
             stays = path_most(stays, on);
             continue;
@@ -154,7 +191,7 @@ static void PT_NAME(alignment_count_line)(const PT_NAME(alignment_parts) * t,
             if (arc->into != along || (beside && l == 1)) /* (1, 1) is reached from the border */
                 continue;
             const path_sum part = path_join(PT_NAME(alignment_part_to)(t, arc, i, j),
-                                            PT_NAME(alignment_taken)(t, i, j, channel));
+                                            PT_NAME(alignment_taken)(t, t->a.kind, i, j, channel));
             uses[2 * column + channel - 1] = 1;
             if (beside)
                 PT_NAME(alignment_count)(tally, path_join(part, t->on[along][v]), uses);
@@ -162,19 +199,6 @@ static void PT_NAME(alignment_count_line)(const PT_NAME(alignment_parts) * t,
                 PT_NAME(alignment_count_from)(t, tally, column, part, along, uses);
         }
     }
-}
-
-/* A draw's thresholds and changes; the draw's used entries. */
-typedef struct {
-    const uint8_t *used;
-    PT_REAL *tau, *change; /* with second thresholds behind; change: NULL where g is */
-} PT_NAME(alignment_answer);
-
-static void PT_NAME(alignment_set)(const PT_NAME(alignment_answer) * to, int64_t e, double tau,
-                                   double change) {
-    to->tau[e] = (PT_REAL)tau;
-    if (to->change)
-        to->change[e] = (PT_REAL)change;
 }
 
 /* Where the uses of entry e go up, from the best of k uses without its own score; at `second`, if >= 0, from 1 to 2. */
@@ -243,27 +267,20 @@ static void PT_NAME(alignment_borders)(const pt_problem *p, const PT_NAME(alignm
 
 /* ---- thresholds ---- */
 
-static void PT_NAME(alignment_changes)(const PT_NAME(alignment_parts) * t,
-                                       const PT_NAME(alignment_levels) * by,
-                                       const PT_NAME(alignment_answer) * to) {
-    const int64_t n = t->a.n, m = t->a.m;
-    const path_sum whole = by->ends[n + m - 1];
-    for (int64_t i = 1; i <= n; i++)
-        for (int64_t j = 1; j <= m; j++) {
-            const int64_t l = PT_NAME(alignment_level)(i, j);
-            path_sum rest[PT_NAME(alignment_most_channels)];
-            PT_NAME(alignment_rest)(t, i, j, rest);
-            for (int k = 0; k < t->a.channels; k++) {
-                const int64_t e = PT_NAME(alignment_entry)(t, i, j, k);
-                const path_sum in = path_join(rest[k], PT_NAME(alignment_taken)(t, i, j, k));
-                if (!(in.score > -INFINITY) || !PT_NAME(alignment_inside)(t, i, j, k))
-                    continue;
-                path_sum out = whole;
-                if (to->used[e])
-                    out = path_most(path_cut_without(&by->cuts[l], e), by->others[l]);
-                PT_NAME(alignment_set)(to, e, out.score - rest[k].score, in.g - out.g);
-            }
-        }
+/* The threshold of an entry inside that the solution uses. */
+static void PT_NAME(alignment_leave)(const pt_problem *p, const PT_NAME(alignment_parts) * t,
+                                     const PT_NAME(alignment_levels) * by, int64_t e,
+                                     const PT_NAME(alignment_answer) * to) {
+    const int64_t cell = e / t->a.channels, i = cell / p->dims[1] + 1, j = cell % p->dims[1] + 1;
+    const int channel = (int)(e % t->a.channels), kind = t->a.kind;
+    const int64_t l = PT_NAME(alignment_level)(i, j);
+    path_sum rest[PT_NAME(alignment_most_channels)];
+    if (!PT_NAME(alignment_inside)(t, kind, i, j, channel))
+        return;
+    PT_NAME(alignment_rest)(t, kind, i, j, rest);
+    const path_sum in = path_join(rest[channel], PT_NAME(alignment_taken)(t, kind, i, j, channel));
+    const path_sum out = path_most(path_cut_without(&by->cuts[l], e), by->others[l]);
+    PT_NAME(alignment_set)(to, e, out.score - rest[channel].score, in.g - out.g);
 }
 
 /* ---- draws ---- */
@@ -287,11 +304,13 @@ static void PT_NAME(alignment_thresholds_of)(const pt_problem *p, PT_NAME(alignm
         PT_NAME(alignment_set)(&to, j, (double)INFINITY, 0);
     if (t->a.n == 0 || t->a.m == 0)
         return;
-    PT_NAME(alignment_parts_to)(t);
-    PT_NAME(alignment_parts_on)(t);
-    PT_NAME(alignment_cut)(t, by);
+    PT_NAME(alignment_fill_parts)(t);
+    PT_NAME(alignment_bounds)(t, by);
+    PT_NAME(alignment_cross)(t, by, &to);
     PT_NAME(alignment_borders)(p, t, by, &to);
-    PT_NAME(alignment_changes)(t, by, &to);
+    for (int64_t k = 0; k < p->code_len; k++)
+        if (code[k] >= 0)
+            PT_NAME(alignment_leave)(p, t, by, code[k], &to);
 }
 
 static pt_status PT_NAME(alignment_thresholds)(const pt_problem *p, const pt_group *group,

@@ -44,18 +44,18 @@ static inline int64_t PT_NAME(alignment_entry)(const PT_NAME(alignment_parts) * 
     return (i > 0 ? i - 1 : 0) * t->a.pitch + (j > 0 ? j - 1 : 0) * t->a.channels + channel;
 }
 
-static inline path_sum PT_NAME(alignment_taken)(const PT_NAME(alignment_parts) * t, int64_t i,
-                                                int64_t j, int channel) {
-    if (channel > 0 && t->a.kind == PT_NAME(alignment_fixed))
+ALIGNMENT_INLINE path_sum PT_NAME(alignment_taken)(const PT_NAME(alignment_parts) * t, int kind,
+                                                   int64_t i, int64_t j, int channel) {
+    if (channel > 0 && kind == PT_NAME(alignment_fixed))
         return (path_sum){ (double)t->a.gap[channel - 1], 0 };
     const int64_t e = PT_NAME(alignment_entry)(t, i, j, channel);
     return (path_sum){ (double)t->a.theta[e], t->g ? (double)t->g[e] : 0 };
 }
 
 /* What can precede the step to (i, j) by this arc. */
-static inline path_sum PT_NAME(alignment_part_to)(const PT_NAME(alignment_parts) * t,
-                                                  const PT_NAME(alignment_arc) * arc, int64_t i,
-                                                  int64_t j) {
+ALIGNMENT_INLINE path_sum PT_NAME(alignment_part_to)(const PT_NAME(alignment_parts) * t,
+                                                     const PT_NAME(alignment_arc) * arc, int64_t i,
+                                                     int64_t j) {
     i -= arc->into != PT_NAME(alignment_x);
     j -= arc->into != PT_NAME(alignment_y);
     if (i < 0 || j < 0)
@@ -66,20 +66,20 @@ static inline path_sum PT_NAME(alignment_part_to)(const PT_NAME(alignment_parts)
 }
 
 /* The step from (i, j) by this arc and what follows. */
-static inline path_sum PT_NAME(alignment_part_by)(const PT_NAME(alignment_parts) * t,
-                                                  const PT_NAME(alignment_arc) * arc, int64_t i,
-                                                  int64_t j) {
+ALIGNMENT_INLINE path_sum PT_NAME(alignment_part_by)(const PT_NAME(alignment_parts) * t, int kind,
+                                                     const PT_NAME(alignment_arc) * arc, int64_t i,
+                                                     int64_t j) {
     i += arc->into != PT_NAME(alignment_x);
     j += arc->into != PT_NAME(alignment_y);
     if (i > t->a.n || j > t->a.m)
         return path_none();
-    return path_join(PT_NAME(alignment_taken)(t, i, j, arc->channel[t->a.kind]),
+    return path_join(PT_NAME(alignment_taken)(t, kind, i, j, arc->channel[kind]),
                      t->on[arc->into][PT_NAME(alignment_at)(t, i, j)]);
 }
 
 /* Nothing more, where an alignment may end in this state. */
-static inline path_sum PT_NAME(alignment_part_at_end)(const PT_NAME(alignment_parts) * t, int state,
-                                                      int64_t i, int64_t j) {
+ALIGNMENT_INLINE path_sum PT_NAME(alignment_part_at_end)(const PT_NAME(alignment_parts) * t,
+                                                         int state, int64_t i, int64_t j) {
     return PT_NAME(alignment_is_end)(&t->a, state, i, j) ? (path_sum){ 0, 0 } : path_none();
 }
 
@@ -90,28 +90,28 @@ static inline int PT_NAME(alignment_starts_at)(const PT_NAME(alignment_parts) * 
            PT_NAME(alignment_starts)(&t->a, i, j);
 }
 
-static void PT_NAME(alignment_parts_to)(const PT_NAME(alignment_parts) * t) {
+/* kind: t->a.kind, as a constant, here and below. */
+ALIGNMENT_INLINE void PT_NAME(alignment_parts_to_by)(const PT_NAME(alignment_parts) * t, int kind) {
     for (int64_t i = 0; i <= t->a.n; i++)
         for (int64_t j = 0; j <= t->a.m; j++) {
             path_sum best[4] = { path_none(), path_none(), path_none(), path_none() };
             path_sum taken[PT_NAME(alignment_most_channels)];
             if (PT_NAME(alignment_starts_at)(t, i, j))
                 best[PT_NAME(alignment_m)] = (path_sum){ 0, 0 };
-            const int channels = t->a.channels == 1 ? 3 : t->a.channels;
-            for (int k = 0; k < channels; k++)
-                taken[k] = PT_NAME(alignment_taken)(t, i, j, k);
+            for (int k = 0; k < (kind == PT_NAME(alignment_edges) ? 9 : 3); k++)
+                taken[k] = PT_NAME(alignment_taken)(t, kind, i, j, k);
             for (int k = 0; k < PT_NAME(alignment_n_arcs); k++) {
                 const PT_NAME(alignment_arc) *arc = &PT_NAME(alignment_arcs)[k];
                 best[arc->into] =
                     path_most(best[arc->into], path_join(PT_NAME(alignment_part_to)(t, arc, i, j),
-                                                         taken[arc->channel[t->a.kind]]));
+                                                         taken[arc->channel[kind]]));
             }
             for (int s = PT_NAME(alignment_m); s <= PT_NAME(alignment_y); s++)
                 t->to[s][PT_NAME(alignment_at)(t, i, j)] = best[s];
         }
 }
 
-static void PT_NAME(alignment_parts_on)(const PT_NAME(alignment_parts) * t) {
+ALIGNMENT_INLINE void PT_NAME(alignment_parts_on_by)(const PT_NAME(alignment_parts) * t, int kind) {
     for (int64_t i = t->a.n; i >= 0; i--)
         for (int64_t j = t->a.m; j >= 0; j--) {
             path_sum best[4];
@@ -120,21 +120,39 @@ static void PT_NAME(alignment_parts_on)(const PT_NAME(alignment_parts) * t) {
             for (int k = 1; k < PT_NAME(alignment_n_arcs); k++) {
                 const PT_NAME(alignment_arc) *arc = &PT_NAME(alignment_arcs)[k];
                 best[arc->from] =
-                    path_most(best[arc->from], PT_NAME(alignment_part_by)(t, arc, i, j));
+                    path_most(best[arc->from], PT_NAME(alignment_part_by)(t, kind, arc, i, j));
             }
             for (int s = PT_NAME(alignment_m); s <= PT_NAME(alignment_y); s++)
                 t->on[s][PT_NAME(alignment_at)(t, i, j)] = best[s];
         }
 }
 
+/* Both tables. */
+static void PT_NAME(alignment_fill_parts)(const PT_NAME(alignment_parts) * t) {
+    switch (t->a.kind) {
+    case PT_NAME(alignment_fixed):
+        PT_NAME(alignment_parts_to_by)(t, PT_NAME(alignment_fixed));
+        PT_NAME(alignment_parts_on_by)(t, PT_NAME(alignment_fixed));
+        break;
+    case PT_NAME(alignment_learned):
+        PT_NAME(alignment_parts_to_by)(t, PT_NAME(alignment_learned));
+        PT_NAME(alignment_parts_on_by)(t, PT_NAME(alignment_learned));
+        break;
+    default:
+        PT_NAME(alignment_parts_to_by)(t, PT_NAME(alignment_edges));
+        PT_NAME(alignment_parts_on_by)(t, PT_NAME(alignment_edges));
+    }
+}
+
 /* Best alignments through each channel by which a step gets to (i, j), its own score not included. */
-static void PT_NAME(alignment_rest)(const PT_NAME(alignment_parts) * t, int64_t i, int64_t j,
-                                    path_sum rest[PT_NAME(alignment_most_channels)]) {
+ALIGNMENT_INLINE void PT_NAME(alignment_rest)(const PT_NAME(alignment_parts) * t, int kind,
+                                              int64_t i, int64_t j,
+                                              path_sum rest[PT_NAME(alignment_most_channels)]) {
     for (int k = 0; k < PT_NAME(alignment_most_channels); k++)
         rest[k] = path_none();
     for (int k = 0; k < PT_NAME(alignment_n_arcs); k++) {
         const PT_NAME(alignment_arc) *arc = &PT_NAME(alignment_arcs)[k];
-        const int channel = arc->channel[t->a.kind];
+        const int channel = arc->channel[kind];
         rest[channel] =
             path_most(rest[channel], path_join(PT_NAME(alignment_part_to)(t, arc, i, j),
                                                t->on[arc->into][PT_NAME(alignment_at)(t, i, j)]));
