@@ -177,8 +177,7 @@ typedef struct {
     const void *
         theta; /* real, finite or -inf; element j of draw d at theta[j * item_step + d * draw_step] */
     int64_t item_step; /* 1, or PT_LANES when interleaved */
-    int64_t
-        draw_step;   /* >= n (where thresholds are asked for, n + n_twice), or 1 when interleaved */
+    int64_t draw_step; /* >= n (for thresholds n + n_twice), or 1 when interleaved */
     int64_t n_draws; /* <= PT_LANES when interleaved; then the lanes beyond hold copies of draw 0 */
     const int64_t *row; /* the flat row of each draw (PT_LANES of them when interleaved) */
     int64_t first;      /* number of the first draw in its row, for an oracle's report */

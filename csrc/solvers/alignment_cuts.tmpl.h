@@ -15,8 +15,7 @@
 
 /* By level. */
 typedef struct {
-    path_cut
-        *cuts; /* crossings by steps inside: all matches, gaps away from the first row and column */
+    path_cut *cuts;   /* crossings by steps charged inside: matches, other gaps than those below */
     path_sum *ends;   /* best alignments that end there or before */
     path_sum *starts; /* best that start there or after */
     path_sum *others; /* best that use no entry inside at this level */
