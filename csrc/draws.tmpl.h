@@ -16,10 +16,10 @@ static inline void *PT_NAME(slice)(char **work, size_t bytes) {
     return p;
 }
 
-/* Items of a draw, rounded up to whole blocks. */
+/* Items of a draw and their second thresholds, rounded up to whole blocks. */
 static inline int64_t PT_NAME(padded)(const pt_job *job) {
     const int64_t per_block = PT_NAME(noise_per_block)(job->noise.kind);
-    return (job->n + per_block - 1) / per_block * per_block;
+    return (job->n + job->problem.n_twice + per_block - 1) / per_block * per_block;
 }
 
 /* Draws perturbed together. An oracle gets all of a wave's row, so that `batched` means what it says. */

@@ -133,8 +133,8 @@ typedef enum {
  * out (MATH.md, section 5). */
 typedef enum {
     PT_MOVES_UNKNOWN = 0, /* no such estimator */
-    PT_MOVES_THRESHOLD,   /* y_j goes once from 0 to 1: pt_solver.thresholds says where */
-    PT_MOVES_PLACE        /* y tells places in the order of theta' (places, from_top) */
+    PT_MOVES_THRESHOLD, /* y_j goes once from 0 to 1, a few on to 2: pt_solver.thresholds says where */
+    PT_MOVES_PLACE      /* y tells places in the order of theta' (places, from_top) */
 } pt_moves;
 
 /* One solver applied to one kind of item: filled by pt_prepare from the job, then read-only. */
@@ -166,6 +166,8 @@ typedef struct {
     int even;    /* the sum of y over open entries is the same for all solutions */
     pt_moves moves;
     int moves_lanes; /* thresholds takes groups of this many lanes: 1 or PT_LANES */
+    /* PT_MOVES_THRESHOLD: y_j can be 2 for j = twice_first + k twice_step, k < n_twice; lanes and moves_lanes are 1 then */
+    int64_t n_twice, twice_first, twice_step;
     int64_t
         places; /* PT_MOVES_PLACE: rows of y, the highest places; where y is shaped like the item: ranks */
     int from_top; /* the first place is the largest entry's */
@@ -178,7 +180,7 @@ typedef struct {
     const void *
         theta; /* real, finite or -inf; element j of draw d at theta[j * item_step + d * draw_step] */
     int64_t item_step; /* 1, or PT_LANES when interleaved */
-    int64_t draw_step; /* >= n, or 1 when interleaved */
+    int64_t draw_step; /* >= n (for thresholds n + n_twice), or 1 when interleaved */
     int64_t n_draws; /* <= PT_LANES when interleaved; then the lanes beyond hold copies of draw 0 */
     const int64_t *row; /* the flat row of each draw (PT_LANES of them when interleaved) */
     int64_t first;      /* number of the first draw in its row, for an oracle's report */
@@ -218,7 +220,9 @@ typedef struct {
     /* Entries of theta that are part of every solution of a row, so that none depends on them. Returns how many.
      * NULL: none.   at [out] 2 */
     int (*idle)(const pt_problem *p, int64_t row, int64_t at[2]);
-    /* PT_MOVES_THRESHOLD: with all else fixed, y_j is 1 where theta'_j > tau_j. All draws are of one row.
+    /* PT_MOVES_THRESHOLD: with all else fixed, y_j is 1 where theta'_j > tau_j. All draws are of one row. A coordinate that
+     * can be 2 has a second threshold, as element n + k: the first for y_j >= 1, the second for y_j = 2. Where y_j goes
+     * from 0 to 2 at once both are the same, and each has half of the change.
      *   code    [in]   n_draws x code_len: the draws' solutions
      *   g       [in]   n real, or NULL
      *   tau     [out]  laid out as the group's theta; +inf: never 1; -inf: always

@@ -51,7 +51,7 @@ class Perturbed:
         What the score estimator subtracts from y*, with no bias: nothing; the mean of the other draws; y*(theta), one
         more solve; y*(theta) and the other draws averaged together. "auto" is "hybrid" (with lhs and sobol, where that
         would be biased, "solution"), and for up to 64 independent draws of a linear oracle ``vjp`` then mixes J^T g and
-        J g, which are equal, each projected on the hull of the solutions: less error, no longer linear in g.
+        J g, which are equal, entry by entry and projects on the hull of the solutions: less error, not linear in g.
     seed : int, SeedSequence, Generator or None
         With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate).
         Without one the operating system gives one for each call. Copies and pickles keep the number.

@@ -230,7 +230,7 @@ def test_epsilon_of_a_call():
         (pt.DTW(), "normal", "rao_blackwell"),
         (pt.Viterbi(np.eye(2)), "normal", "rao_blackwell"),
         (pt.Alignment("local", gap_open=1.0), "normal", "rao_blackwell"),
-        (pt.Alignment("global", gap_open=1.0), "normal", "score"),
+        (pt.Alignment("global", gap_open=1.0), "normal", "rao_blackwell"),
         (pt.GridPath(), "normal", "score"),
         (pt.Oracle(np.sign, linear=False), "normal", "score"),
     ],

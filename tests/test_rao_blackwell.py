@@ -40,6 +40,11 @@ SOLVERS = {
     "edges": (pt.Viterbi(), (3, 2, 2)),
     "alignment": (pt.Alignment("local", gap_open=0.3, gap_extend=0.1), (4, 5)),
     "alignment, learned": (pt.Alignment("local"), (3, 4, 3)),
+    "alignment, transitions": (pt.Alignment("local", transitions=True), (2, 3, 9)),
+    "alignment end to end": (pt.Alignment("global", gap_open=0.3, gap_extend=0.1), (4, 3)),
+    "alignment end to end, learned": (pt.Alignment("global"), (3, 3, 3)),
+    "alignment with free ends": (pt.Alignment("semiglobal", gap_open=0.5, free_ends=("query",)), (3, 4)),
+    "alignment with free ends, learned": (pt.Alignment("semiglobal"), (3, 3, 3)),
     "grid": (pt.GridPath(), (3, 3)),
     "grid of 4 neighbours": (pt.GridPath(neighbors=4, source=(1, 0), target=(2, 2)), (3, 4)),
     "one way": (pt.GridPath(), (1, 3)),
@@ -57,19 +62,16 @@ SOLVERS = {
     "tall assignment": (pt.Assignment(), (5, 2)),
 }
 CLIPPED = ["grid", "grid of 4 neighbours", "roads", "roads both ways", "crossings"]
-PATHS = ["warping", "warping in a band", "states", "states, each", "edges", "alignment", "alignment, learned"]
+TWICE = "alignment with free ends, learned"
+PATHS = ["warping", "warping in a band", "states", "states, each", "edges"]
+PATHS += [name for name in SOLVERS if name.startswith("alignment")]
 
 
 def breaks(solver, item, j):
     """Where entry j of an item may switch the solution: of a path by its values, else at the others."""
     if isinstance(solver, pt.DTW | pt.Viterbi | pt.Alignment):
-        high = item.astype(np.float64)
-        high.flat[j] = 100.0
-        low = high.copy()
-        low.flat[j] = -100.0
-        if solver(high).flat[j] == 0 or solver(low).flat[j] == 1:
-            return np.array([])
-        return np.array([solver.value(low) - (solver.value(high) - 100.0)])
+        low, high = line(solver, item, j, -100.0), line(solver, item, j, 100.0)
+        return np.array(corners(solver, item, j, low, high))
     if isinstance(solver, pt.GridPath | pt.GraphPath) and solver not in (
         SOLVERS["no way back"][0],
         SOLVERS["stations"][0],
@@ -79,6 +81,25 @@ def breaks(solver, item, j):
         return threshold(solver, item.astype(np.float64), j)
     others = np.delete(item.reshape(-1), j)
     return np.unique(others[np.isfinite(others)])[-2 if item.size > 100 else 0 :]  # of the long argmax: at the largest
+
+
+def line(solver, item, j, x):
+    """Uses of entry j in the best solution where it is x, and what that has from the others."""
+    item = item.astype(np.float64)
+    item.flat[j] = x
+    uses = solver(item).flat[j]
+    return uses, solver.value(item) - uses * x
+
+
+def corners(solver, item, j, low, high):
+    """Where the uses of entry j go up between two lines, of which one may lie above their meeting point."""
+    if low[0] == high[0]:
+        return []
+    at = (low[1] - high[1]) / (high[0] - low[0])
+    between = line(solver, item, j, at)
+    if between[0] * at + between[1] < low[0] * at + low[1] + 1e-9:
+        return [at]
+    return corners(solver, item, j, low, between) + corners(solver, item, j, between, high)
 
 
 def threshold(solver, item, j):
@@ -159,7 +180,7 @@ def test_terms_are_what_solving_again_finds(name, noise, dtype):
         scale = rng.uniform(0.5, 1.5, item)
         scale.flat[0] = 0
         if name not in ("all", "ordered, all", "one way") and "ranking" not in name and "permutation" not in name:
-            theta.flat[1] = -np.inf
+            theta.flat[4 if "learned" in name else 1] = -np.inf  # a gap, but not the one that counts twice
     noise_object = type(noise_object)(**({"centered": True} if noise == "centered" else {}), scale=scale)
     options = {"noise": noise_object, "epsilon": 0.7, "samples": 4, "seed": 3}
     items = perturbed_items(theta, len(item), **options)[0]
@@ -375,6 +396,8 @@ def test_costs_on_a_plateau(theta):
 LENGTHS = {"warping": [(3, 2), (1, 4), (3, 4), (1, 1)], "warping in a band": [(4, 5), (2, 3), (3, 2), (1, 1)]}
 LENGTHS |= {"states": [4, 2, 1], "edges": [4, 3, 2]}
 LENGTHS |= {"alignment": [(4, 5), (2, 3), (1, 4)], "alignment, learned": [(3, 4), (2, 3), (3, 1)]}
+LENGTHS |= {"alignment end to end": [(4, 3), (2, 3), (1, 3)], "alignment end to end, learned": [(3, 3), (2, 3), (3, 1)]}
+LENGTHS |= {"alignment with free ends, learned": [(3, 2), (2, 3), (1, 3)], "alignment, transitions": [(2, 3), (1, 3)]}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -405,7 +428,7 @@ def test_lengths_and_masks_of_paths(name, dtype):
 
 @pytest.mark.parametrize("sampler", ["iid", "antithetic"])
 @pytest.mark.parametrize("noise", ["normal", "gumbel"])
-@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered", "warping", "states", "forest", "assignment"])
+@pytest.mark.parametrize("name", ["top 2", "ranking", "ordered", "warping", "states", "forest", "assignment", TWICE])
 def test_standard_errors_are_calibrated(name, noise, sampler):
     solver, item = SOLVERS[name]
     theta = np.random.default_rng(0).normal(size=item)

@@ -1,6 +1,7 @@
 /* rao_blackwell: terms of y_eps and J^T g with each coordinate's own noise integrated out (MATH, section 5).
  *   y_j:        P(theta'_j > tau_j), given the other coordinates
  *   (J^T g)_j:  p(u_j) / w_j <g, y_in - y_out>
+ * of a coordinate with two thresholds their sums.
  */
 #ifndef PT_REAL
 #error "rao_blackwell.tmpl.h is a template: include it from core_type.tmpl.h"
@@ -20,7 +21,7 @@ typedef struct {
 static size_t PT_NAME(rao_size)(const pt_job *job) {
     const pt_problem *p = &job->problem;
     const size_t n = (size_t)PT_NAME(padded)(job), y = (size_t)p->y_size;
-    size_t size = ((3 * PT_RAO_BLOCK + 3) * n + y) * sizeof(PT_REAL) +
+    size_t size = ((3 * PT_RAO_BLOCK + 4) * n + y) * sizeof(PT_REAL) +
                   2 * (y > n ? y : n) * sizeof(double) + 1024;
     if (p->moves == PT_MOVES_PLACE)
         size += PT_NAME(places_size)(p);
@@ -33,6 +34,7 @@ static PT_NAME(rao) PT_NAME(rao_start)(const pt_job *job, int64_t row, const voi
     const pt_problem *p = &job->problem;
     const size_t n = (size_t)PT_NAME(padded)(job), y = (size_t)p->y_size;
     PT_NAME(rao) rao = { .job = job, .g = g };
+    rao.movers.theta = PT_NAME(slice)(&work, n * sizeof(PT_REAL));
     rao.movers.inverse = PT_NAME(slice)(&work, n * sizeof(PT_REAL));
     rao.movers.shift = PT_NAME(slice)(&work, n * sizeof(PT_REAL));
     rao.movers.slope = PT_NAME(slice)(&work, n * sizeof(PT_REAL));
@@ -72,7 +74,7 @@ static pt_group PT_NAME(rao_group)(PT_NAME(rao) * rao, const pt_wave *wave, int6
 static void PT_NAME(rao_weigh)(PT_NAME(rao) * rao, const pt_group *group) {
     const pt_job *job = rao->job;
     const int lanes = (int)group->item_step;
-    const int64_t n = job->n, outer = lanes == 1 ? group->n_draws : 1;
+    const int64_t n = job->n + job->problem.n_twice, outer = lanes == 1 ? group->n_draws : 1;
     for (int64_t d = 0; d < outer; d++) {
         PT_REAL *tau = rao->tau + d * group->draw_step;
         PT_NAME(arguments)(&rao->movers, n, lanes, tau);
@@ -83,26 +85,33 @@ static void PT_NAME(rao_weigh)(PT_NAME(rao) * rao, const pt_group *group) {
     }
 }
 
+/* What threshold `at` of a draw adds to y_j or (J^T g)_j. */
+static inline double PT_NAME(rao_term)(const PT_NAME(rao) * rao, int64_t at, const PT_REAL *weight,
+                                       const PT_REAL *change) {
+    const PT_NAME(movers) *m = &rao->movers;
+    if (rao->g)
+        return (double)m->slope[at] * (double)*weight * (double)*change;
+    return m->multiplicative && m->theta[at] < 0 ? 1 - (double)*weight : (double)*weight;
+}
+
 /* One draw's terms from the weights. A coordinate that does not move keeps its own y. */
 static void PT_NAME(rao_thresholds)(PT_NAME(rao) * rao, const pt_group *group, int64_t d,
                                     const int32_t *code, double *x) {
     const pt_job *job = rao->job;
+    const pt_problem *p = &job->problem;
     const PT_REAL *weight = rao->tau + d * group->draw_step,
                   *change = rao->change + d * group->draw_step;
-    const PT_NAME(movers) *m = &rao->movers;
     const int64_t step = group->item_step;
-    if (rao->g) {
-        for (int64_t j = 0; j < job->n; j++)
-            x[j] = (double)m->slope[j] * (double)weight[j * step] * (double)change[j * step];
+    for (int64_t j = 0; j < job->n; j++)
+        x[j] = PT_NAME(rao_term)(rao, j, weight + j * step, change + j * step);
+    for (int64_t k = 0, at = job->n; k < p->n_twice; k++, at++)
+        x[PT_NAME(twice)(p, k)] += PT_NAME(rao_term)(rao, at, weight + at, change + at);
+    if (rao->g)
         return;
-    }
-    PT_NAME(code_expand)(&job->problem, code, rao->own);
-    for (int64_t j = 0; j < job->n; j++) {
-        const double above = (double)weight[j * step];
-        x[j] = m->multiplicative && m->theta[j] < 0 ? 1 - above : above;
-        if (m->slope[j] == 0)
+    PT_NAME(code_expand)(p, code, rao->own);
+    for (int64_t j = 0; j < job->n; j++)
+        if (rao->movers.slope[j] == 0)
             x[j] = (double)rao->own[j];
-    }
 }
 
 static void PT_NAME(rao_places)(PT_NAME(rao) * rao, const PT_REAL *noisy, const int32_t *code,

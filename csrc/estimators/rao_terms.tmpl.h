@@ -9,16 +9,22 @@
 #error "rao_terms.tmpl.h is a template: include it from core_type.tmpl.h"
 #endif
 
-/* How the coordinates of a row move with their own noise. slope = 0: no noise, or closed: no derivative. */
+/* How the coordinates of a row move with their own noise; those that y can use twice once more, from n on. slope = 0: no
+ * noise, or closed: no derivative. */
 typedef struct {
-    const PT_REAL *theta;
+    PT_REAL *theta;
     PT_REAL *inverse, *shift; /* u = (tau - theta) inverse, or (log(tau / theta) + shift) inverse */
     PT_REAL *slope;           /* d/d theta_j = p(u) slope */
     int multiplicative;
 } PT_NAME(movers);
 
+/* The coordinate whose second threshold is element n + k. */
+static inline int64_t PT_NAME(twice)(const pt_problem *p, int64_t k) {
+    return p->twice_first + k * p->twice_step;
+}
+
 static void PT_NAME(fill_movers)(const pt_job *job, int64_t row, PT_NAME(movers) * m) {
-    m->theta = PT_NAME(theta_row)(job, row);
+    memcpy(m->theta, PT_NAME(theta_row)(job, row), (size_t)job->n * sizeof(PT_REAL));
     m->multiplicative = job->noise.multiplicative;
     for (int64_t j = 0; j < job->n; j++) {
         const double theta = (double)m->theta[j], w = PT_NAME(width)(job, row, j);
@@ -30,6 +36,13 @@ static void PT_NAME(fill_movers)(const pt_job *job, int64_t row, PT_NAME(movers)
             m->shift[j] = (PT_REAL)pt_noise_log_mean(&job->noise, w);
             m->slope[j] = (PT_REAL)(1 / (w * (theta < 0 ? -theta : theta)));
         }
+    }
+    for (int64_t k = 0; k < job->problem.n_twice; k++) {
+        const int64_t from = PT_NAME(twice)(&job->problem, k), to = job->n + k;
+        m->theta[to] = m->theta[from];
+        m->inverse[to] = m->inverse[from];
+        m->shift[to] = m->shift[from];
+        m->slope[to] = m->slope[from];
     }
 }
 

@@ -39,6 +39,18 @@ static int64_t PT_NAME(alignment_length)(const pt_problem *p, int64_t row, int a
     return length;
 }
 
+/* Opening a gap at cell (0, j) is used twice by the steps (0, j) > (0, j + 1) > (1, j + 1), if an alignment can start at
+ * (0, j); nothing else is: any other two positions that are charged at one cell are not on one path, or one of them
+ * is opened and the other extended. */
+static void PT_NAME(alignment_find_twice)(pt_problem *p) {
+    if (p->ints[0] == PT_NAME(alignment_local) || p->ints[1] != PT_NAME(alignment_learned) ||
+        p->n == 0)
+        return;
+    p->n_twice = p->ints[0] == PT_NAME(alignment_semiglobal) && p->ints[2] >> 1 ? p->dims[1] : 1;
+    p->twice_first = 1;
+    p->twice_step = 3;
+}
+
 static pt_status PT_NAME(alignment_prepare)(pt_problem *p, pt_error *err) {
     static const int channels[3] = { 1, 3, 9 };
     if (p->n_ints != 3 || p->n_arrays != 2 || p->ints[0] < 0 || p->ints[0] > 2 || p->ints[1] < 0 ||
@@ -66,13 +78,10 @@ static pt_status PT_NAME(alignment_prepare)(pt_problem *p, pt_error *err) {
     p->linear = 1;
     p->sign = 1;
     p->open_is_right = 1;
-    p->looks =
-        !p->arrays[0]
-             .data; /* what lies outside the lengths is looked at, too, and only check does */
-    if (p->ints[0] == PT_NAME(alignment_local) && p->ints[1] != PT_NAME(alignment_edges)) {
-        p->moves = PT_MOVES_THRESHOLD;
-        p->moves_lanes = 1;
-    }
+    p->looks = !p->arrays[0].data; /* only check looks at what lies outside the lengths */
+    p->moves = PT_MOVES_THRESHOLD;
+    p->moves_lanes = 1;
+    PT_NAME(alignment_find_twice)(p);
     return PT_OK;
 }
 
@@ -111,8 +120,9 @@ static size_t PT_NAME(alignment_work_size)(const pt_problem *p) {
                     (uintptr_t)none);
 }
 
-static void PT_NAME(alignment_begin)(const pt_problem *p, int64_t row, const PT_REAL *theta,
-                                     void *work, PT_NAME(alignment_item) * a) {
+/* One item, without scratch. */
+static void PT_NAME(alignment_open)(const pt_problem *p, int64_t row, const PT_REAL *theta,
+                                    PT_NAME(alignment_item) * a) {
     const double *gaps = p->arrays[1].data;
     *a = (PT_NAME(alignment_item)){ .mode = (int)p->ints[0],
                                     .kind = (int)p->ints[1],
@@ -126,6 +136,11 @@ static void PT_NAME(alignment_begin)(const pt_problem *p, int64_t row, const PT_
     a->pitch = p->dims[1] * a->channels;
     for (int k = 0; gaps && k < 2; k++)
         a->gap[k] = -(PT_REAL)gaps[k];
+}
+
+static void PT_NAME(alignment_begin)(const pt_problem *p, int64_t row, const PT_REAL *theta,
+                                     void *work, PT_NAME(alignment_item) * a) {
+    PT_NAME(alignment_open)(p, row, theta, a);
     char *end = PT_NAME(alignment_lay_out)(a, a->n, a->m, work);
     (void)end;
 }
@@ -383,6 +398,7 @@ static double PT_NAME(alignment_fixed_part)(const pt_problem *p, int64_t row, co
 }
 
 #include "alignment_soft.tmpl.h"
+#include "alignment_parts.tmpl.h"
 #include "alignment_cuts.tmpl.h"
 
 static const pt_solver PT_NAME(alignment) = {

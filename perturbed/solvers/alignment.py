@@ -33,7 +33,8 @@ class Alignment(Solver):
     ========================  ===========  ==============================================================
 
     A gap step that arrives with i rows and j columns behind it, freely skipped ones included, is charged at cell
-    (max(i-1, 0), max(j-1, 0)); y counts how often each entry is used (an entry can be 2 at cell (0, 0)).
+    (max(i-1, 0), max(j-1, 0)); y counts how often each entry is used: at most once, but up to twice for opening at cell
+    (0, 0), and at any (0, j) where the target's start is free.
     Instance arguments: ``mask`` (bool, item shape; False forbids an entry) and ``lengths`` (int, (*batch, 2) or (2,)):
     row i aligns its first n_i rows with its first m_i columns, 0 allowed, and what theta holds outside is ignored.
 
@@ -98,6 +99,7 @@ class Alignment(Solver):
 
     _core_name: ClassVar[str] = "alignment"
     _instance: ClassVar[tuple[str, ...]] = ("mask", "lengths")
+    _moves: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, _MODES)
@@ -117,10 +119,6 @@ class Alignment(Solver):
     @property
     def _item_ndim(self) -> int:  # type: ignore[override]
         return 2 if self.gap_open is not None else 3
-
-    @property
-    def _moves(self) -> bool:  # type: ignore[override]
-        return self.mode == "local" and not self.transitions
 
     @property
     def _homogeneous(self) -> bool:  # type: ignore[override]
