@@ -151,7 +151,9 @@ pt_status pt_directional(pt_job *job, const void *t, int symmetric, void *out, v
     own.y_mean = NULL;
     own.key = pt_key(job->key, 0, DIRECTIONAL_DOMAIN);
     own.n_samples = 2 * job->n_samples;
-    own.sampler = PT_IID;
+    own.strata_key = pt_key(own.key, 0, STRATA_DOMAIN);
+    if (own.sampler == PT_ANTITHETIC)
+        own.sampler = PT_IID; /* they are mirrored along the direction already */
     own.direction = direction;
     directional b = { .length = length, .out = out, .out_error = out_error };
     if (status == PT_OK)

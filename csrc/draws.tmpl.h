@@ -48,12 +48,13 @@ static inline PT_NAME(draw_address) PT_NAME(address)(const pt_job *job, int64_t 
 }
 
 static inline PT_NAME(noise_source) PT_NAME(source)(const pt_job *job) {
-    return (PT_NAME(noise_source)){ &job->noise,
-                                    job->key,
-                                    job->sampler == PT_ANTITHETIC || job->direction,
-                                    job->sampler,
-                                    (uint32_t)job->n_samples,
-                                    job->strata_key };
+    return (
+        PT_NAME(noise_source)){ &job->noise,
+                                job->key,
+                                job->sampler == PT_ANTITHETIC || job->direction,
+                                job->sampler,
+                                (uint32_t)(job->direction ? job->n_samples / 2 : job->n_samples),
+                                job->strata_key };
 }
 
 /* What overflows becomes the largest real: an infinity would leave the entry out. */

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STRATA_DOMAIN 0x73747261u /* of the key of lhs and sobol */
-
 /* Elementary steps below which a second thread costs more than it brings. */
 #define SERIAL_COST 40000.0
 #define SOLE_ITEM 512 /* entries from which on one draw may be a task of its own */

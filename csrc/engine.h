@@ -1,9 +1,11 @@
-/* engine: the walk over rows and draws that every public call makes. Between engine.c and estimate.c only. */
+/* engine: the walk over rows and draws that every public call makes. Between engine.c and the estimators' files only. */
 #ifndef PT_ENGINE_H
 #define PT_ENGINE_H
 
 #include "kernels.h"
 #include "threads.h"
+
+#define STRATA_DOMAIN 0x73747261u /* of the key of lhs and sobol */
 
 /* A call in progress. */
 typedef struct {

@@ -17,7 +17,7 @@ typedef struct {
     uint64_t key;
     int antithetic;
     pt_sampler sampler; /* PT_LHS, PT_SOBOL: draws by strata */
-    uint32_t count;     /* draws in all */
+    uint32_t count;     /* draws in all; mirrored ones are one */
     uint64_t strata_key;
 } PT_NAME(noise_source);
 
@@ -218,6 +218,8 @@ static void PT_NAME(noise_make)(const PT_NAME(noise_source) * source, const pt_c
     }
     if (source->sampler == PT_LHS || source->sampler == PT_SOBOL) {
         PT_NAME(strata_chunk)(source, counters, n_blocks, score, out);
+        if (source->antithetic) /* along a direction, where noise is normal */
+            PT_NAME(flip_signs)(flip, PT_UNIFORMS, out);
         return;
     }
     pt_words words;
