@@ -20,6 +20,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--case", action="append", metavar="NAME", help="only cases whose name has this in it")
     parser.add_argument("--list", action="store_true", help="names of the cases")
     parser.add_argument("--accuracy", action="store_true", help="error of the estimators instead of times")
+    parser.add_argument(
+        "--part", choices=["all", "estimators", "time", "samplers"], default="all", help="what of --accuracy"
+    )
     parser.add_argument("--no-peers", action="store_true", help="time perturbed alone")
     parser.add_argument("--threads", type=int, default=min(2, machine.usable_cores()), metavar="N")
     parser.add_argument(
@@ -74,10 +77,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     if chosen.accuracy:
-        from . import accuracy
+        import perturbed as pt
+
+        from . import accuracy, timing
 
         seeds, draws = (200, 20_000) if chosen.quick else (1500, 1_000_000)
-        accuracy.run(seeds, draws, chosen.case or [], chosen.out, console)
+        pt.set_num_threads(chosen.threads)
+        timing.use_clock(chosen.clock)
+        parts = [name for name in accuracy.PARTS if chosen.part in ("all", name)]
+        accuracy.run(seeds, draws, chosen.case or [], parts, chosen.out, console)
         return 0
     cases = all_cases(chosen.threads)
     if chosen.list:

@@ -18,6 +18,8 @@ import numpy as np
 import perturbed as pt
 
 CALLS = 10
+REFERENCE = 0.02  # of the smallest RMSE of a row: what the error of a reference that is no exact value stays below
+PARTS = ("estimators", "time", "samplers")
 PEERS = {"score, no baseline": None, "score, y*(theta)": "solution", "score, leave-one-out": "loo"}
 
 
@@ -70,13 +72,18 @@ def rows() -> list[Row]:
     ]
 
 
-def _layer(row: Row, epsilon: float, estimator: str, samples: int, seed: int, **options: Any) -> pt.Perturbed:
+def cotangent(row: Row, rng: np.random.Generator, theta: Any) -> Any:
+    """g, symmetric where theta is."""
+    return row.theta(rng) if row.name == "forest n16 k4" else rng.normal(size=theta.shape)
+
+
+def layer_of(row: Row, epsilon: float, estimator: str, samples: int, seed: int, **options: Any) -> pt.Perturbed:
     return pt.Perturbed(row.solver, estimator=estimator, epsilon=epsilon, samples=samples, seed=seed, **options)  # type: ignore[arg-type]
 
 
-def _exists(row: Row, estimator: str) -> bool:
+def exists(row: Row, estimator: str) -> bool:
     try:
-        layer = _layer(row, 0.5, estimator, 2, 0)
+        layer = layer_of(row, 0.5, estimator, 2, 0)
         theta = row.theta(np.random.default_rng(0))
         layer.vjp(theta)[1](np.zeros_like(theta))
     except ValueError:
@@ -91,44 +98,51 @@ def _gradients(layer: pt.Perturbed, theta: Any, g: Any, seeds: int) -> Any:
     return estimate.vjp(np.broadcast_to(g, shape))
 
 
-def _reference(row: Row, epsilon: float, theta: Any, g: Any, best: str, draws: int) -> Any:
+def _reference(row: Row, epsilon: float, theta: Any, g: Any, best: str, draws: int) -> tuple[Any, float]:
+    """What errors are measured against: the exact VJP, or a mean of `draws` draws; and its own RMSE by vjp_stderr."""
     if best == "exact":
-        return _layer(row, epsilon, "exact", 1, 0).estimate(theta).vjp(g)
-    seeds = 100
-    return _gradients(_layer(row, epsilon, best, max(2, draws // seeds), 10**6), theta, g, seeds).mean(0)
+        return layer_of(row, epsilon, "exact", 1, 0).estimate(theta).vjp(g), 0.0
+    seeds, draws = 100, max(draws, int(2 * CALLS / REFERENCE**2))
+    shape = (seeds, *theta.shape)
+    estimate = layer_of(row, epsilon, best, draws // seeds, 10**6).estimate(np.broadcast_to(theta, shape))
+    many_g = np.broadcast_to(g, shape)
+    return estimate.vjp(many_g).mean(0), float(np.sqrt(np.mean(estimate.vjp_stderr(many_g) ** 2) / seeds))
 
 
 def measure_row(row: Row, seeds: int, draws: int, tell: Callable[[str], None]) -> dict[str, Any]:
     """RMSE of each estimator over seeds, as a ratio to the best peer: geometric mean over instances and epsilons."""
-    estimators = [name for name in ("score", "directional", "rao_blackwell", "exact") if _exists(row, name)]
+    estimators = [name for name in ("score", "directional", "rao_blackwell", "exact") if exists(row, name)]
     best = next(name for name in ("exact", "rao_blackwell", "directional", "score") if name in estimators)
     ratios: dict[str, list[float]] = {name: [] for name in estimators}
+    doubt = 0.0
     for epsilon in row.epsilons:
         for i in range(row.instances):
             tell(f"{row.name}: epsilon {epsilon}, instance {i + 1} of {row.instances}")
             rng = np.random.default_rng(i)
             theta = row.theta(rng)
-            g = row.theta(rng) if row.name == "forest n16 k4" else rng.normal(size=theta.shape)
-            exact = _reference(row, epsilon, theta, g, best, draws)
+            g = cotangent(row, rng, theta)
+            exact, off = _reference(row, epsilon, theta, g, best, draws)
             error = {}
             for name, baseline in PEERS.items():
-                layer = _layer(row, epsilon, "score", CALLS, 1, baseline=baseline)
-                error[name] = _rmse(_gradients(layer, theta, g, seeds), exact)
+                layer = layer_of(row, epsilon, "score", CALLS, 1, baseline=baseline)
+                error[name] = rmse(_gradients(layer, theta, g, seeds), exact)
             for name in estimators:
-                layer = _layer(row, epsilon, name, CALLS // 2 if name == "directional" else CALLS, 2)
-                error[name] = _rmse(_gradients(layer, theta, g, 1 if name == "exact" else seeds), exact)
+                layer = layer_of(row, epsilon, name, CALLS // 2 if name == "directional" else CALLS, 2)
+                error[name] = rmse(_gradients(layer, theta, g, 1 if name == "exact" else seeds), exact)
             peer = min(error[name] for name in PEERS)
             for name in estimators:
                 ratios[name].append(error[name] / peer)
+            doubt = max(doubt, off / min(error.values()) if off else 0.0)
     return {
         "name": row.name,
         "reference": best,
+        "reference_error": doubt,  # over the smallest RMSE, the worst instance
         "targets": row.targets,
         "ratios": {name: float(np.exp(np.mean(np.log(np.maximum(x, 1e-300))))) for name, x in ratios.items()},
     }
 
 
-def _rmse(estimates: Any, exact: Any) -> float:
+def rmse(estimates: Any, exact: Any) -> float:
     return float(np.sqrt(np.mean((estimates - exact) ** 2)))
 
 
@@ -136,18 +150,18 @@ def measure_time(row: Row, seeds: int, draws: int, tell: Callable[[str], None]) 
     """Error and time of forward and VJP, a batch of 32 rows, for growing M; one instance, the larger epsilon."""
     epsilon, rng = row.epsilons[-1], np.random.default_rng(0)
     theta = row.theta(rng)
-    g = row.theta(rng) if row.name == "forest n16 k4" else rng.normal(size=theta.shape)
-    estimators = [name for name in ("score", "directional", "rao_blackwell", "exact") if _exists(row, name)]
+    g = cotangent(row, rng, theta)
+    estimators = [name for name in ("score", "directional", "rao_blackwell", "exact") if exists(row, name)]
     best = next(name for name in ("exact", "rao_blackwell", "directional", "score") if name in estimators)
-    exact = _reference(row, epsilon, theta, g, best, draws)
+    exact = _reference(row, epsilon, theta, g, best, draws)[0]
     batch, many_g = np.broadcast_to(theta, (32, *theta.shape)), np.broadcast_to(g, (32, *g.shape))
     points: dict[str, list[tuple[float, float]]] = {}
     for name in (*PEERS, *estimators):
         tell(f"{row.name}: error against time, {name}")
         estimator, options = ("score", {"baseline": PEERS[name]}) if name in PEERS else (name, {})
         for samples in (10,) if name == "exact" else (4, 16, 64, 256):
-            layer = _layer(row, epsilon, estimator, samples, 3, **options)
-            error = _rmse(_gradients(layer, theta, g, 1 if name == "exact" else max(32, seeds // 8)), exact)
+            layer = layer_of(row, epsilon, estimator, samples, 3, **options)
+            error = rmse(_gradients(layer, theta, g, 1 if name == "exact" else max(32, seeds // 8)), exact)
             points.setdefault(name, []).append((_seconds(layer, batch, many_g) / 32, max(error, 1e-17)))
     return {"name": row.name, "points": points}
 
@@ -171,6 +185,7 @@ def show(results: dict[str, Any], console: Any) -> None:
     table = Table(title=f"RMSE of the VJP at {CALLS} calls of the solver, over the best of three peers' estimators")
     for name in ("case", "score", "directional", "rao_blackwell", "exact"):
         table.add_column(name, justify="left" if name == "case" else "right")
+    table.add_column("error of the reference", justify="right")
     for row in results["rows"]:
         cells = []
         for name in ("score", "directional", "rao_blackwell", "exact"):
@@ -179,6 +194,9 @@ def show(results: dict[str, Any], console: Any) -> None:
             if ratio is not None and target is not None:
                 text = f"[{'green' if ratio <= target else 'red'}]{text} (<= {target})[/]"
             cells.append(text)
+        doubt = row["reference_error"]
+        colour = "green" if doubt < REFERENCE else "red"
+        cells.append(f"[{colour}]{100 * doubt:.2f} % of the least[/]" if doubt else "exact")
         table.add_row(row["name"], *cells)
     console.print(table)
 
@@ -224,16 +242,37 @@ def draw(results: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-def run(seeds: int, draws: int, wanted: list[str], folder: Path, console: Any) -> dict[str, Any]:
+def _estimators(seeds: int, draws: int, chosen: list[Row], folder: Path, console: Any) -> dict[str, Any]:
     results: dict[str, Any] = {"calls": CALLS, "seeds": seeds, "rows": [], "times": []}
-    chosen = [row for row in rows() if not wanted or any(part in row.name for part in wanted)]
     with console.status("accuracy") as status:
         for row in chosen:
             results["rows"].append(measure_row(row, seeds, draws, status.update))
             results["times"].append(measure_time(row, seeds, draws, status.update))
     show(results, console)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "accuracy.json").write_text(json.dumps(results, indent=1))
     (folder / "accuracy.md").write_text(as_markdown(results))
-    console.print(f"written: {folder / 'accuracy.json'}, {draw(results, folder)}", soft_wrap=True)
+    console.print(f"written: {draw(results, folder)}", soft_wrap=True)
     return results
+
+
+def run(seeds: int, draws: int, wanted: list[str], parts: list[str], folder: Path, console: Any) -> None:
+    """Measure the parts asked for; parts of an earlier accuracy.json that are not asked for stay in it."""
+    from . import accuracy_samplers, accuracy_time
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "accuracy.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    chosen = [row for row in rows() if not wanted or any(part in row.name for part in wanted)]
+    if "time" in parts:  # first: what follows warms the processor
+        with console.status("time to an error") as status:
+            results["time"] = accuracy_time.measure(wanted, status.update)
+        accuracy_time.show(results["time"], console)
+        (folder / "accuracy_time.md").write_text(accuracy_time.as_markdown(results["time"]))
+    if "samplers" in parts:
+        with console.status("samplers") as status:
+            results["samplers"] = accuracy_samplers.measure(chosen, min(seeds, 400), status.update)
+        accuracy_samplers.show(results["samplers"], console)
+        (folder / "samplers.md").write_text(accuracy_samplers.as_markdown(results["samplers"]))
+    if "estimators" in parts:
+        results |= _estimators(seeds, draws, chosen, folder, console)
+    path.write_text(json.dumps(results, indent=1))
+    console.print(f"written: {path}", soft_wrap=True)

@@ -45,8 +45,10 @@ class Perturbed:
         draw in the pullback, and has a VJP for linear oracles only.
     sampler : {"auto", "iid", "antithetic", "lhs", "sobol"}, default "auto"
         How draws depend on each other. Antithetic draws come in mirrored pairs (M even); "lhs" (Latin hypercube) has
-        one draw in each of M equally likely shares of every coordinate, "sobol" is a scrambled Sobol sequence, best for
-        M a power of two: their standard errors are those of independent draws, an upper bound. "auto" is "iid".
+        one draw in each of M equally likely shares of every coordinate; its standard errors are those of independent
+        draws, an upper bound. "sobol" is a scrambled Sobol sequence, best for M a power of two; each standard error
+        asked for is the spread of four more estimates from independent scrambles, four times the solves (an Oracle's
+        ``fn`` is called as often). "auto" is "iid".
     baseline : {"auto", "loo", "solution", "hybrid"} or None, default "auto"
         What the score estimator subtracts from y*, with no bias: nothing; the mean of the other draws; y*(theta), one
         more solve; y*(theta) and the other draws averaged together. "auto" is "hybrid" (with lhs and sobol, where that

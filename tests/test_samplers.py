@@ -111,6 +111,113 @@ def test_less_error_than_independent_draws(solver, item, most):
     assert spread["lhs"] < most * spread["iid"]
 
 
+# ---- standard errors of Sobol draws ----
+
+
+def share_beyond(estimates, errors, exact):
+    """Shares of error / stderr beyond quantiles of t with 3 degrees of freedom, with the bounds of as many rows."""
+    with np.errstate(divide="ignore"):  # four means of few atoms may agree by chance: an error of 0
+        t = (np.asarray(estimates, float) - exact) / errors
+    for tail in (0.5, 0.1, 0.02):
+        share = np.mean(np.abs(t) > stats.t(3).isf(tail / 2))
+        yield share, tail, 5 * np.sqrt(tail * (1 - tail) / len(t))
+
+
+def assert_calibrated(estimates, errors, exact):
+    """The shares are right, and would not be, were the errors off by a fifth (a spread over 4 instead of 3 is .13)."""
+    assert all(abs(share - tail) < bound for share, tail, bound in share_beyond(estimates, errors, exact))
+    for factor in (0.8, 1.2):
+        seen = share_beyond(estimates, factor * np.asarray(errors, float), exact)
+        assert any(abs(share - tail) > bound for share, tail, bound in seen)
+
+
+@pytest.mark.parametrize("estimator", ["score", "rao_blackwell", "directional"])
+def test_standard_errors_are_those_of_scrambles(estimator):
+    theta, g = np.array([0.3, -0.5, 0.9, 0.0, 0.4]), np.array([1.0, -2.0, 0.5, 0.3, -0.7])
+    p, value, jacobian = argmax_exact(theta, 0.7, stats.norm)
+    rows = 3000
+    layer = pt.Perturbed(pt.Argmax(), estimator=estimator, sampler="sobol", samples=512, epsilon=0.7, seed=0)
+    est = layer.estimate(np.broadcast_to(theta, (rows, 5)))
+    many = np.broadcast_to(g, (rows, 5))
+    assert_calibrated(est.y[:, 0], est.y_stderr[:, 0], p[0])
+    assert_calibrated(est.value, est.value_stderr, value)
+    assert_calibrated(est.vjp(many)[:, 0], est.vjp_stderr(many)[:, 0], (jacobian @ g)[0])
+
+
+def test_standard_errors_of_one_draw():
+    """One point, scrambled, is one draw."""
+    rows = 12_000
+    layer = pt.Perturbed(pt.Ranking(), estimator="rao_blackwell", sampler="sobol", samples=1, seed=0)
+    est = layer.estimate(np.zeros((rows, 4)))
+    for x, error in ((est.y, est.y_stderr), (est.vjp(np.eye(4)[[0] * rows]), est.vjp_stderr(np.eye(4)[[0] * rows]))):
+        np.testing.assert_allclose((error**2).mean(0), x.var(0, ddof=1), rtol=0.1)
+        assert (np.abs(0.7 * (error**2).mean(0) / x.var(0, ddof=1) - 1) > 0.1).all()
+
+
+@pytest.mark.parametrize(("estimator", "least"), [("score", (1.5, 20)), ("rao_blackwell", (3, 10))])
+def test_standard_errors_fall_with_the_error(estimator, least):
+    """A smooth case: the value, and ranks given all noise but their own. y_eps and F_eps of Sobol draws are closer."""
+    theta = np.random.default_rng(0).normal(size=4)
+    told = {}
+    for sampler in ("iid", "sobol"):
+        layer = pt.Perturbed(pt.Ranking(), estimator=estimator, sampler=sampler, samples=1024, seed=0)
+        est = layer.estimate(np.broadcast_to(theta, (400, 4)))
+        told[sampler] = [np.sqrt((x**2).mean()) for x in (est.y_stderr, est.value_stderr)]
+        for x, error in ((est.y, told[sampler][0]), (est.value, told[sampler][1])):
+            np.testing.assert_allclose(error, np.sqrt(x.var(0, ddof=1).mean()), rtol=0.15)
+    assert (np.array(told["iid"]) > np.array(least) * told["sobol"]).all()
+
+
+@pytest.mark.parametrize("estimator", ["score", "rao_blackwell", "directional"])
+def test_standard_errors_of_scrambles_know_no_batch(estimator):
+    theta = np.random.default_rng(0).normal(size=(3, 2, 6)).astype(np.float32)
+    layer = pt.Perturbed(pt.TopK(2), estimator=estimator, sampler="sobol", samples=8, seed=0)
+
+    def errors(part, seed=5, **call):
+        est = layer.estimate(part, seed=seed, **call)
+        return est.y_stderr, est.value_stderr, est.vjp_stderr(part)
+
+    whole = errors(theta, row_offset=7)
+    assert [x.dtype for x in whole] == [np.float32] * 3
+    assert [x.shape for x in whole] == [theta.shape, (3, 2), theta.shape]
+    assert all(np.mean(x > 0) > 0.8 for x in whole)  # means of eight atoms may agree by chance
+    for got, want in zip(errors(theta, row_offset=7), whole, strict=True):
+        same(got, want)
+    for got, want in zip(errors(theta, seed=6, row_offset=7), whole, strict=True):
+        assert np.mean(got != want) > 0.5
+    for i in range(3):
+        for k in range(2):
+            for got, want in zip(errors(theta[i, k], row_offset=7 + 2 * i + k), whole, strict=True):
+                assert isinstance(got, np.ndarray)
+                same(got, want[i, k])
+
+
+def test_standard_errors_of_an_oracle_ask_again():
+    """Four scrambles for each error; the same numbers as the solver it stands for, and matrices in their own layout."""
+    stacks = []
+
+    def best(stack):
+        stacks.append(len(stack))
+        return (stack == stack.max(1, keepdims=True)) * 1.0
+
+    options = {"estimator": "score", "sampler": "sobol", "samples": 16, "baseline": None, "seed": 0}
+    theta = np.random.default_rng(0).normal(size=(3, 5))
+    asked = pt.Perturbed(pt.Oracle(best, batched=True), **options).estimate(theta)
+    known = pt.Perturbed(pt.Argmax(), **options).estimate(theta)
+    calls = len(stacks)
+    same(asked.y_stderr, known.y_stderr)
+    assert len(stacks) == 5 * calls
+    same(asked.vjp_stderr(theta), known.vjp_stderr(theta))
+    same(asked.y, known.y)
+    matrix = np.random.default_rng(1).normal(size=(4, 4))
+    est = pt.Perturbed(pt.SpanningForest(2), **options).estimate(matrix + matrix.T)
+    error, grad = est.y_stderr, est.vjp_stderr(matrix)
+    assert (np.diagonal(error) == 0).all()
+    assert (error[np.triu_indices(4, 1)] > 0).any()
+    same(error, error.T)
+    same(grad, grad.T)
+
+
 @pytest.mark.parametrize("sampler", ["lhs", "sobol"])
 @pytest.mark.parametrize("solver", [pt.Argmax(), pt.DTW(), pt.Ranking()])
 def test_a_batch_is_a_loop_whatever_threads_and_memory(solver, sampler):

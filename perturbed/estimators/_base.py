@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from .._checks import Real, as_int
 from .._run import Draw, Problem
 from ..noise import NoiseBase
 from ..solvers import Solver
+from ._scrambles import scrambled, scrambles, spread
 
 
 def need_value(solver: Solver, noise: NoiseBase) -> None:
@@ -47,7 +49,10 @@ class Estimate:
     Notes
     -----
     Standard errors: sample standard deviation over sqrt M; of the M / 2 pair means for antithetic draws. NaN for one
-    draw, 0 when exact.
+    draw, 0 when exact. With lhs that is an upper bound. Sobol draws do not tell their own spread: there a standard
+    error is the standard deviation of four more estimates, from independent scrambles of the same M points, made each
+    time one is asked for: four times the solves (calls of ``fn``, for an Oracle). Its square is unbiased, with three
+    degrees of freedom, so ``error / stderr`` follows a t distribution with three, not a normal one; M may be 1.
 
     Examples
     --------
@@ -156,6 +161,14 @@ class Estimate:
     def _drawn(self) -> _core.Run:
         return self._run
 
+    def _again(self, draw: Draw, value: bool) -> Self:
+        """The same estimate from other draws."""
+        raise NotImplementedError
+
+    def _spread(self, told: Callable[[Self], Real], value: bool = False) -> Real:
+        """Standard error of what one estimate tells, from others with scrambles of their own, one at a time."""
+        return spread(told(self._again(draw, value)) for draw in scrambles(self._draw))
+
     # ---- what an estimator says ----
 
     @property
@@ -170,6 +183,12 @@ class Estimate:
     @property
     def y_stderr(self) -> Real:
         """Standard error of `y`, like y."""
+        if scrambled(self._draw):
+            return self._spread(lambda other: other.y)
+        return self._y_stderr()
+
+    def _y_stderr(self) -> Real:
+        """`y_stderr` from the draws themselves."""
         raise NotImplementedError
 
     @property
@@ -180,6 +199,13 @@ class Estimate:
     @property
     def value_stderr(self) -> Real:
         """Standard error of `value`, shape (*batch,); NaN where the noise has no variance."""
+        self._need_value()
+        if scrambled(self._draw) and self._noise._has_variance:
+            return self._spread(lambda other: other.value, value=True)
+        return self._value_stderr()
+
+    def _value_stderr(self) -> Real:
+        """`value_stderr` from the draws themselves."""
         raise NotImplementedError
 
     @property
@@ -206,6 +232,14 @@ class Estimate:
 
     def vjp_stderr(self, g: ArrayLike) -> Real:
         """Standard error of ``vjp(g)``, like theta."""
+        self._need_score()
+        cotangent = self._cotangent(g)
+        if scrambled(self._draw):
+            return self._spread(lambda other: other._problem.grad(other._vjp(cotangent)))
+        return self._problem.grad(self._vjp_stderr(cotangent))
+
+    def _vjp_stderr(self, cotangent: Real) -> Real:
+        """`vjp_stderr` from the draws themselves, in the core's layout."""
         raise NotImplementedError
 
     def jvp(self, tangent: ArrayLike) -> Real:

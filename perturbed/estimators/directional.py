@@ -46,11 +46,11 @@ class DirectionalEstimate(ScoreEstimate):
         self.check_vjp(self._solver)
         return self._run.directional(t, True, stderr)
 
-    def vjp_stderr(self, g: ArrayLike) -> Real:
+    def _vjp_stderr(self, cotangent: Real) -> Real:
         """Standard deviation of the jumps over the root of their number: an upper bound, as radii are stratified."""
-        error = self._along(self._cotangent(g), True)[1]
+        error = self._along(cotangent, True)[1]
         assert error is not None
-        return self._problem.grad(error.reshape(self._problem.theta.shape))
+        return error.reshape(self._problem.theta.shape)
 
     def vjp_epsilon(self, g: ArrayLike) -> Real:
         """d<g, y_eps>/d epsilon, by the score where J is not symmetric."""

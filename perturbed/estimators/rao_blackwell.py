@@ -48,8 +48,7 @@ class RaoBlackwellEstimate(ScoreEstimate):
     def _give_y(self, last: bool) -> Real:
         return self.y
 
-    @property
-    def y_stderr(self) -> Real:
+    def _y_stderr(self) -> Real:
         """Sample standard deviation of these expectations over the root of the number of draws (or pairs)."""
         error = self._run.rao_blackwell(None, True)[1]
         assert error is not None
@@ -67,11 +66,11 @@ class RaoBlackwellEstimate(ScoreEstimate):
         """Mean of p(u) <g, y_in - y_out> / epsilon, u where a coordinate's own noise switches the solution."""
         return self._run.rao_blackwell(cotangent, False)[0]
 
-    def vjp_stderr(self, g: ArrayLike) -> Real:
+    def _vjp_stderr(self, cotangent: Real) -> Real:
         """Standard deviation of the draws' contributions over the root of their number."""
-        error = self._run.rao_blackwell(self._cotangent(g), True)[1]
+        error = self._run.rao_blackwell(cotangent, True)[1]
         assert error is not None
-        return self._problem.grad(error)
+        return error
 
     def jvp(self, tangent: ArrayLike) -> Real:
         """J t: of a linear oracle J^T t, else by all of J."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +27,9 @@ class ScoreEstimate(Estimate):
         self._values = None if value_ is None else (value_, stderr)
         self._clipped = clipped
 
+    def _again(self, draw: Draw, value: bool) -> Self:
+        return type(self)(self._solver, self._noise, self._problem, draw, value=value)
+
     @property
     def y(self) -> Real:
         """Mean of the draws."""
@@ -38,8 +41,7 @@ class ScoreEstimate(Estimate):
             return self._solution(y)
         return self.y
 
-    @property
-    def y_stderr(self) -> Real:
+    def _y_stderr(self) -> Real:
         """Sample standard deviation of the draws (or pair means) over the root of their number."""
         return self._change(self._run.y_stderr())
 
@@ -50,10 +52,8 @@ class ScoreEstimate(Estimate):
         assert self._values is not None
         return self._per_row(self._values[0])
 
-    @property
-    def value_stderr(self) -> Real:
+    def _value_stderr(self) -> Real:
         """Sample standard deviation of the maxima over the root of their number."""
-        self._need_value()
         assert self._values is not None
         error = self._values[1]
         return self._per_row(error if self._noise._has_variance else np.full_like(error, np.nan))
@@ -86,12 +86,11 @@ class ScoreEstimate(Estimate):
     def _vjp(self, cotangent: Real) -> Real:
         return self._run.vjp(cotangent, False)[0]
 
-    def vjp_stderr(self, g: ArrayLike) -> Real:
+    def _vjp_stderr(self, cotangent: Real) -> Real:
         """Standard deviation of the draws' contributions over the root of their number."""
-        self._need_score()
-        error = self._run.vjp(self._cotangent(g), True)[1]
+        error = self._run.vjp(cotangent, True)[1]
         assert error is not None
-        return self._problem.grad(error)
+        return error
 
     def jvp(self, tangent: ArrayLike) -> Real:
         """Mean of (y* - b) <s(Z), t> / epsilon."""
