@@ -93,7 +93,7 @@ def test_no_bias(noise, sampler):
         assert (np.abs(1.1 * x.mean(0) - want) > 5 * error).any()  # and what is off by a tenth shows
 
 
-# what issue 8 asks of lhs with ten draws: error of y against independent draws
+# error of y by lhs over that of ten independent draws; top-k and grid have .62 and .76 over the instances of the guide
 @pytest.mark.parametrize(
     ("solver", "item", "most"),
     [(pt.Ranking(), (20,), 0.53), (pt.TopK(5), (20,), 0.70), (pt.Argmax(), (10,), 0.82), (pt.GridPath(), (5, 5), 0.82)],
