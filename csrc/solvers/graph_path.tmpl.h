@@ -263,7 +263,10 @@ static pt_status PT_NAME(graph_solve)(const pt_problem *p, const pt_group *group
 static pt_status PT_NAME(graph_thresholds)(const pt_problem *p, const pt_group *group,
                                            const int32_t *code, const void *g, void *tau,
                                            void *change, void *work, pt_error *err) {
-    return PT_NAME(solve_again)(PT_NAME(graph_solve), p, group, code, g, tau, change, work, err);
+    PT_NAME(again)
+    a = PT_NAME(again_start)(PT_NAME(graph_solve), p, group, code, g, tau, change, work);
+    PT_NAME(again_mark_all)(&a);
+    return PT_NAME(again_rest)(&a, err);
 }
 
 static size_t PT_NAME(graph_thresholds_size)(const pt_problem *p) {

@@ -22,6 +22,7 @@
 #error "grid_path.tmpl.h: define PT_REAL, PT_SBITS, PT_INFINITY and PT_NAME first"
 #endif
 #include <assert.h>
+#include <float.h>
 
 #define GRID_PASSES 128   /* over the grid, or as much work in parts, before Dijkstra takes over */
 #define GRID_POLL 1000000 /* relaxations between two questions to group->stop */
@@ -345,7 +346,7 @@ static pt_status PT_NAME(grid_prepare)(pt_problem *p, pt_error *err) {
     p->lanes = PT_LANES;
     p->open_is_right = 1;
     p->moves = PT_MOVES_THRESHOLD;
-    p->moves_lanes = 1;
+    p->moves_lanes = PT_LANES;
     p->linear = p->clipped = 1;
     p->sign = 1;
     p->code_step = p->top = p->no_neg_inf = p->serial = 0;
@@ -407,15 +408,7 @@ static pt_status PT_NAME(grid_solve)(const pt_problem *p, const pt_group *group,
     return PT_OK;
 }
 
-static pt_status PT_NAME(grid_thresholds)(const pt_problem *p, const pt_group *group,
-                                          const int32_t *code, const void *g, void *tau,
-                                          void *change, void *work, pt_error *err) {
-    return PT_NAME(solve_again)(PT_NAME(grid_solve), p, group, code, g, tau, change, work, err);
-}
-
-static size_t PT_NAME(grid_thresholds_size)(const pt_problem *p) {
-    return PT_NAME(again_size)(p, PT_NAME(grid_work_size)(p));
-}
+#include "grid_thresholds.tmpl.h"
 
 static const pt_solver PT_NAME(grid_path) = {
     .name = "grid_path",

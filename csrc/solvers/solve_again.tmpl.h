@@ -8,135 +8,187 @@
  *                      together can lose. A solution that still leaves j out never takes it.
  * Clipped costs: tau_j <= 0 then. Where y_in and y_out tie without j's cost, the solver's own tie rule has chosen y_in, and
  * tau_j = 0: j is in where its cost is cut to 0. So plateaus of zero cost are right too.
- * Exact for every solver of nonnegative worth in each coordinate; n solves a draw, PT_LANES coordinates at a time. */
+ * Exact for every solver of nonnegative worth in each coordinate. At most n solves a draw, PT_LANES at a time whichever
+ * draws they belong to; a solver that knows some thresholds otherwise says so beforehand, and these are left out. */
 #ifndef PT_REAL
 #error "solve_again.tmpl.h is a template: include it before a solver that uses it"
 #endif
 
-/* What it needs of a solver, and scratch. */
+typedef pt_status (*PT_NAME(again_fn))(const pt_problem *p, const pt_group *group, int32_t *code,
+                                       void *work, pt_error *err);
+
+/* A draw's solution: its objective and its sum of g. */
 typedef struct {
-    pt_status (*solve)(const pt_problem *p, const pt_group *group, int32_t *code, void *work,
-                       pt_error *err);
+    double worth, along;
+} PT_NAME(again_sum);
+
+/* A group of draws, and scratch. */
+typedef struct {
     const pt_problem *p;
-    PT_REAL *items, *own, *y; /* n x PT_LANES; y_size each */
-    int32_t *code;            /* PT_LANES x code_len */
+    const pt_group *group; /* and codes, g, tau, change: as in pt_solver.thresholds */
+    const int32_t *codes;
+    const PT_REAL *g;
+    PT_REAL *tau, *change;
+    PT_NAME(again_fn) solve;
+    PT_NAME(again_sum) own[PT_RAO_BLOCK];
+    double most[PT_RAO_BLOCK];                           /* that a coordinate can be worth */
+    int64_t draw[PT_LANES], j[PT_LANES], rows[PT_LANES]; /* what waits to be solved */
+    int64_t loaded[PT_LANES]; /* draw whose theta is in a lane of items */
+    int count;
+    PT_REAL *items, *y; /* n x PT_LANES; y_size */
+    int32_t *code;      /* PT_LANES x code_len */
     void *work;
 } PT_NAME(again);
 
 static size_t PT_NAME(again_size)(const pt_problem *p, size_t work_size) {
     return pt_take_size(p->n * PT_LANES, sizeof(PT_REAL)) +
-           2 * pt_take_size(p->y_size, sizeof(PT_REAL)) +
+           pt_take_size(p->y_size, sizeof(PT_REAL)) +
            pt_take_size(PT_LANES * p->code_len, sizeof(int32_t)) + work_size;
 }
 
-/* What a solution has from all coordinates but j: its objective and its sum of g. */
-static void PT_NAME(again_sums)(const PT_NAME(again) * a, const PT_REAL *theta, const PT_REAL *y,
-                                const PT_REAL *g, int64_t j, double *worth, double *along) {
-    double sum = 0, sum_g = 0;
-    for (int64_t i = 0; i < a->p->n; i++) {
-        if (y[i] == 0)
-            continue;
-        if (i != j)
-            sum += (double)(a->p->clipped && theta[i] > 0 ? 0 : theta[i]);
-        sum_g += g ? (double)g[i] : 0;
-    }
-    *worth = sum;
-    *along = sum_g;
-}
-
-/* Thresholds of coordinates which[0 .. count - 1] of one draw.   items [in, out] the draw in every lane */
-static pt_status PT_NAME(again_solve)(const PT_NAME(again) * a, const pt_group *whole, int64_t draw,
-                                      const int64_t *which, int count, const PT_REAL *theta,
-                                      double most, const PT_REAL *g, PT_REAL *tau, PT_REAL *change,
-                                      pt_error *err) {
-    const pt_problem *p = a->p;
-    const int64_t item = p->lanes == 1 ? 1 : PT_LANES, lane = p->lanes == 1 ? p->n : 1;
-    int64_t rows[PT_LANES];
-    for (int l = 0; l < PT_LANES; l++)
-        rows[l] = whole->row[draw];
-    const pt_group group = {
-        a->items, item, lane, count, rows, whole->first + draw, whole->stop, whole->stop_ctx, 0
-    };
-    for (int l = 0; l < count; l++)
-        a->items[which[l] * item + l * lane] =
-            a->own[which[l]] != 0 ? -(PT_REAL)(PT_F64 ? 1e290 : 1e30) : (PT_REAL)most;
-    const pt_status status = a->solve(p, &group, a->code, a->work, err);
-    for (int l = 0; l < count && status == PT_OK; l++) {
-        const int64_t j = which[l];
-        double own, other, g_own, g_other;
-        PT_NAME(code_expand)(p, a->code + l * p->code_len, a->y);
-        if (a->y[j] == a->own[j]) { /* always in, or never */
-            tau[j] = a->own[j] != 0 ? -PT_INFINITY : PT_INFINITY;
-            continue;
-        }
-        PT_NAME(again_sums)(a, theta, a->own, g, j, &own, &g_own);
-        PT_NAME(again_sums)(a, theta, a->y, g, j, &other, &g_other);
-        const double at = a->own[j] != 0 ? other - own : own - other;
-        tau[j] = (PT_REAL)(p->clipped && at > 0 ? 0 : at);
-        if (g)
-            change[j] = (PT_REAL)(a->own[j] != 0 ? g_own - g_other : g_other - g_own);
-    }
-    for (int l = 0; l < count; l++)
-        a->items[which[l] * item + l * lane] = theta[which[l]];
-    return status;
-}
-
-static pt_status PT_NAME(again_draw)(const PT_NAME(again) * a, const pt_group *group, int64_t d,
-                                     const PT_REAL *g, PT_REAL *tau, PT_REAL *change,
-                                     pt_error *err) {
-    const pt_problem *p = a->p;
-    const PT_REAL *theta = (const PT_REAL *)group->theta + d * group->draw_step;
-    int64_t which[PT_LANES];
-    int count = 0;
-    double most = 1;
-    for (int64_t j = 0; j < p->n; j++) {
-        for (int l = 0; l < PT_LANES; l++)
-            a->items[p->lanes == 1 ? l * p->n + j : j * PT_LANES + l] = theta[j];
-        if (theta[j] > -PT_INFINITY)
-            most += 2 * (double)(theta[j] < 0 ? -theta[j] : theta[j]);
-    }
-    if (p->clipped)
-        most = 0;
-    for (int64_t j = 0; j < p->n; j++) {
-        tau[j] = PT_INFINITY;
-        if (g)
-            change[j] = 0;
-        /* closed; or free already, and not taken */
-        if (!(theta[j] > -PT_INFINITY) || (p->clipped && theta[j] >= 0 && a->own[j] == 0))
-            continue;
-        which[count++] = j;
-        if (count < PT_LANES)
-            continue;
-        const pt_status status =
-            PT_NAME(again_solve)(a, group, d, which, count, theta, most, g, tau, change, err);
-        if (status != PT_OK)
-            return status;
-        count = 0;
-    }
-    return count ? PT_NAME(again_solve)(a, group, d, which, count, theta, most, g, tau, change, err)
-                 : PT_OK;
-}
-
-/* As pt_solver.thresholds, of draws one after the other (moves_lanes = 1). */
-static pt_status PT_NAME(solve_again)(pt_status (*solve)(const pt_problem *, const pt_group *,
-                                                         int32_t *, void *, pt_error *),
-                                      const pt_problem *p, const pt_group *group,
-                                      const int32_t *code, const void *g, void *tau, void *change,
-                                      void *work, pt_error *err) {
+static PT_NAME(again)
+    PT_NAME(again_start)(PT_NAME(again_fn) solve, const pt_problem *p, const pt_group *group,
+                         const int32_t *codes, const void *g, void *tau, void *change, void *work) {
     char *at = work;
-    PT_NAME(again) a = { .solve = solve, .p = p };
+    PT_NAME(again)
+    a = { .p = p,
+          .group = group,
+          .codes = codes,
+          .g = g,
+          .tau = tau,
+          .change = g ? change : NULL,
+          .solve = solve };
     a.items = pt_take(&at, p->n * PT_LANES, sizeof(PT_REAL));
-    a.own = pt_take(&at, p->y_size, sizeof(PT_REAL));
     a.y = pt_take(&at, p->y_size, sizeof(PT_REAL));
     a.code = pt_take(&at, PT_LANES * p->code_len, sizeof(int32_t));
     a.work = at;
-    for (int64_t d = 0; d < group->n_draws; d++) {
-        const int64_t from = d * group->draw_step;
-        PT_NAME(code_expand)(p, code + d * p->code_len, a.own);
-        const pt_status status = PT_NAME(again_draw)(&a, group, d, g, (PT_REAL *)tau + from,
-                                                     change ? (PT_REAL *)change + from : NULL, err);
-        if (status != PT_OK)
-            return status;
+    for (int l = 0; l < PT_LANES; l++)
+        a.loaded[l] = -1;
+    return a;
+}
+
+static inline PT_REAL PT_NAME(again_theta)(const PT_NAME(again) * a, int64_t draw, int64_t j) {
+    return ((const PT_REAL *)a->group->theta)[draw * a->group->draw_step + j * a->group->item_step];
+}
+
+/* What j is worth to a solution that uses it. */
+static inline double PT_NAME(again_worth)(const PT_NAME(again) * a, int64_t draw, int64_t j) {
+    const PT_REAL x = PT_NAME(again_theta)(a, draw, j);
+    return a->p->clipped && x > 0 ? 0 : (double)x;
+}
+
+static inline void PT_NAME(again_set)(const PT_NAME(again) * a, int64_t draw, int64_t j, double tau,
+                                      double change) {
+    const int64_t at = draw * a->group->draw_step + j * a->group->item_step;
+    a->tau[at] = (PT_REAL)tau;
+    if (a->change)
+        a->change[at] = (PT_REAL)change;
+}
+
+/* Still to be found? */
+static inline int PT_NAME(again_open)(const PT_NAME(again) * a, int64_t draw, int64_t j) {
+    const PT_REAL tau = a->tau[draw * a->group->draw_step + j * a->group->item_step];
+    return tau != tau;
+}
+
+static inline int PT_NAME(again_uses)(const PT_NAME(again) * a, int64_t draw, int64_t j) {
+    const uint32_t bits = (uint32_t)a->codes[draw * a->p->code_len + j / 32];
+    return (int)(bits >> j % 32 & 1);
+}
+
+/* Objective and sum of g of a solution, its bits in code, at a draw, coordinate j left out of the objective. */
+static PT_NAME(again_sum)
+    PT_NAME(again_sums)(const PT_NAME(again) * a, int64_t draw, const int32_t *code, int64_t j) {
+    PT_NAME(again_sum) sum = { 0, 0 };
+    for (int64_t i = 0; i < a->p->code_len; i++)
+        for (uint32_t bits = (uint32_t)code[i]; bits; bits &= bits - 1) {
+            const int64_t k = i * 32 + __builtin_ctz(bits);
+            sum.worth += k == j ? 0 : PT_NAME(again_worth)(a, draw, k);
+            sum.along += a->g ? (double)a->g[k] : 0;
+        }
+    return sum;
+}
+
+/* tau from the draw's own solution and another one, which differs at j. */
+static void PT_NAME(again_switch)(const PT_NAME(again) * a, int64_t draw, int64_t j, int uses,
+                                  PT_NAME(again_sum) other) {
+    PT_NAME(again_sum) own = a->own[draw];
+    own.worth -= uses ? PT_NAME(again_worth)(a, draw, j) : 0;
+    const double at = uses ? other.worth - own.worth : own.worth - other.worth;
+    PT_NAME(again_set)
+    (a, draw, j, a->p->clipped && at > 0 ? 0 : at,
+     uses ? own.along - other.along : other.along - own.along);
+}
+
+/* Which thresholds are there to be found: NaN; +inf where j is closed, or free already and not taken. */
+static void PT_NAME(again_mark)(PT_NAME(again) * a, int64_t draw) {
+    double most = 1;
+    for (int64_t j = 0; j < a->p->n; j++) {
+        const PT_REAL x = PT_NAME(again_theta)(a, draw, j);
+        const int never =
+            !(x > -PT_INFINITY) || (a->p->clipped && x >= 0 && !PT_NAME(again_uses)(a, draw, j));
+        most += x > -PT_INFINITY ? 2 * (double)(x < 0 ? -x : x) : 0;
+        PT_NAME(again_set)(a, draw, j, never ? (double)PT_INFINITY : __builtin_nan(""), 0);
     }
-    return PT_OK;
+    a->most[draw] = a->p->clipped ? 0 : most;
+    a->own[draw] = PT_NAME(again_sums)(a, draw, a->codes + draw * a->p->code_len, -1);
+}
+
+/* The same for all draws. Lanes that are none get thresholds that are never crossed. */
+static void PT_NAME(again_mark_all)(PT_NAME(again) * a) {
+    for (int64_t d = 0; d < a->group->n_draws; d++)
+        PT_NAME(again_mark)(a, d);
+    for (int64_t d = a->group->n_draws; a->group->item_step == PT_LANES && d < PT_LANES; d++)
+        for (int64_t j = 0; j < a->p->n; j++)
+            PT_NAME(again_set)(a, d, j, (double)PT_INFINITY, 0);
+}
+
+/* Solve what waits.   items [in, out] loaded[l] in lane l */
+static pt_status PT_NAME(again_flush)(PT_NAME(again) * a, pt_error *err) {
+    const pt_problem *p = a->p;
+    const int64_t item = p->lanes == 1 ? 1 : PT_LANES, lane = p->lanes == 1 ? p->n : 1;
+    const pt_group *whole = a->group;
+    const pt_group group = {
+        a->items,        item, lane, a->count, a->rows, whole->first + a->draw[0], whole->stop,
+        whole->stop_ctx, 0
+    };
+    for (int l = 0; l < PT_LANES; l++) { /* lanes that stay empty have the last draw */
+        const int64_t draw = a->draw[l < a->count ? l : a->count - 1];
+        a->rows[l] = whole->row[draw];
+        for (int64_t k = 0; a->loaded[l] != draw && k < p->n; k++)
+            a->items[k * item + l * lane] = PT_NAME(again_theta)(a, draw, k);
+        a->loaded[l] = draw;
+    }
+    for (int l = 0; l < a->count; l++)
+        a->items[a->j[l] * item + l * lane] = PT_NAME(again_uses)(a, a->draw[l], a->j[l])
+                                                  ? -(PT_REAL)(PT_F64 ? 1e290 : 1e30)
+                                                  : (PT_REAL)a->most[a->draw[l]];
+    const pt_status status = a->solve(p, &group, a->code, a->work, err);
+    for (int l = 0; l < a->count && status == PT_OK; l++) {
+        const int32_t *code = a->code + l * p->code_len;
+        const int64_t draw = a->draw[l], j = a->j[l];
+        const int uses = PT_NAME(again_uses)(a, draw, j);
+        if ((int)((uint32_t)code[j / 32] >> j % 32 & 1) == uses) /* always in, or never */
+            PT_NAME(again_set)(a, draw, j, (double)(uses ? -PT_INFINITY : PT_INFINITY), 0);
+        else
+            PT_NAME(again_switch)(a, draw, j, uses, PT_NAME(again_sums)(a, draw, code, j));
+        a->items[j * item + l * lane] = PT_NAME(again_theta)(a, draw, j);
+    }
+    a->count = 0;
+    return status;
+}
+
+/* Solve for all thresholds that are still open. */
+static pt_status PT_NAME(again_rest)(PT_NAME(again) * a, pt_error *err) {
+    for (int64_t d = 0; d < a->group->n_draws; d++)
+        for (int64_t j = 0; j < a->p->n; j++) {
+            if (!PT_NAME(again_open)(a, d, j))
+                continue;
+            a->draw[a->count] = d;
+            a->j[a->count++] = j;
+            const pt_status status = a->count == PT_LANES ? PT_NAME(again_flush)(a, err) : PT_OK;
+            if (status != PT_OK)
+                return status;
+        }
+    return a->count ? PT_NAME(again_flush)(a, err) : PT_OK;
 }
