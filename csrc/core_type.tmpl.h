@@ -55,7 +55,7 @@ static int64_t PT_NAME(find_bad)(const pt_problem *p, int64_t row, const void *i
 }
 
 static size_t PT_NAME(work_size)(const pt_job *job, int64_t n_m) {
-    const size_t solve = PT_NAME(solve_work_size)(job, n_m) + PT_NAME(screen_work_size)(job);
+    const size_t solve = PT_NAME(solve_work_size)(job, n_m) + PT_NAME(screen_work_size)(job, n_m);
     const size_t score = PT_NAME(score_work_size)(job);
     return solve > score ? solve : score;
 }

@@ -147,7 +147,7 @@ pt_status pt_directional(pt_job *job, const void *t, int symmetric, void *out, v
         length[row] =
             aim(job, row, t, symmetric, direction + job->n_rows * job->n, direction + row * job->n);
     pt_fp_leave(mode);
-    own.codes = NULL;
+    own.codes = own.plain = NULL;
     own.y_mean = NULL;
     own.key = pt_key(job->key, 0, DIRECTIONAL_DOMAIN);
     own.n_samples = 2 * job->n_samples;

@@ -394,7 +394,8 @@ static pt_status PT_NAME(solve_group)(const pt_job *job, const pt_wave *wave, in
 }
 
 static size_t PT_NAME(solve_work_size)(const pt_job *job, int64_t n_m) {
-    const int lanes = job->problem.lanes == PT_LANES, both = job->problem.lanes_from > 0;
+    const int both = job->problem.lanes_from > 0;
+    const int lanes = job->problem.lanes == PT_LANES && n_m >= job->problem.lanes_from;
     int64_t most = PT_NAME(group_size)(job, n_m, lanes);
     if (both && most < PT_NAME(group_size)(job, n_m, 0))
         most = PT_NAME(group_size)(job, n_m, 0);

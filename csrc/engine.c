@@ -206,7 +206,19 @@ static pt_status solve_wave(pt_call *call, const pt_wave *wave) {
     return status;
 }
 
-pt_status pt_solve_plain(pt_call *call, int64_t row0, int64_t n_rows, int32_t *codes) {
+/* Keep y*(theta) of all rows for later pullbacks, if there is memory. */
+static void keep_plain(pt_job *job, const int32_t *codes) {
+    job->plain = pt_block(job->n_rows * job->problem.code_len, sizeof *codes);
+    if (job->plain)
+        memcpy(job->plain, codes, (size_t)(job->n_rows * job->problem.code_len) * sizeof *codes);
+}
+
+pt_status pt_solve_plain(pt_call *call, pt_job *job, int64_t row0, int64_t n_rows, int32_t *codes) {
+    const int64_t len = job->problem.code_len;
+    if (job->plain) {
+        memcpy(codes, job->plain + row0 * len, (size_t)(n_rows * len) * sizeof *codes);
+        return PT_OK;
+    }
     pt_wave wave = { .row0 = row0,
                      .n_rows = n_rows,
                      .n_m = 1,
@@ -214,7 +226,10 @@ pt_status pt_solve_plain(pt_call *call, int64_t row0, int64_t n_rows, int32_t *c
                      .code_row0 = row0,
                      .code_stride = 1,
                      .plain = 1 };
-    return solve_wave(call, &wave);
+    const pt_status status = solve_wave(call, &wave);
+    if (status == PT_OK && job->codes && n_rows == job->n_rows)
+        keep_plain(job, codes);
+    return status;
 }
 
 /* ---- the walk ---- */
@@ -414,6 +429,7 @@ static pt_status check_contents(pt_job *job, pt_error *err) {
 pt_status pt_prepare(pt_job *job, pt_error *err) {
     job->strata_key = pt_key(job->key, 0, STRATA_DOMAIN);
     job->codes = NULL;
+    job->plain = NULL;
     job->y_mean = NULL;
     job->y_is_callers = 0;
     pt_status status = fill_sizes(job, err);
@@ -426,8 +442,9 @@ pt_status pt_prepare(pt_job *job, pt_error *err) {
 
 void pt_release(pt_job *job) {
     free(job->codes);
+    free(job->plain);
     if (!job->y_is_callers)
         free(job->y_mean);
-    job->codes = NULL;
+    job->codes = job->plain = NULL;
     job->y_mean = NULL;
 }

@@ -47,8 +47,8 @@ int pt_worthwhile(const pt_call *call, double cost);
 /* Solve (or reuse the job's codes) and feed the consumer. */
 pt_status pt_walk(pt_call *call, const pt_consumer *consumer);
 
-/* Solve rows row0 .. without noise.   codes [out] n_rows x code_len */
-pt_status pt_solve_plain(pt_call *call, int64_t row0, int64_t n_rows, int32_t *codes);
+/* Solve rows row0 .. without noise, once a job where that has room for them.   codes [out] n_rows x code_len */
+pt_status pt_solve_plain(pt_call *call, pt_job *job, int64_t row0, int64_t n_rows, int32_t *codes);
 
 /* Run tasks on the call's threads; each gets its slice of the scratch. */
 typedef pt_status (*pt_work_fn)(void *ctx, int64_t index, void *work, pt_poll_fn stop,

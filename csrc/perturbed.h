@@ -283,6 +283,8 @@ typedef struct {
     int32_t *codes;   /* n_rows x n_samples x code_len, or NULL when over the memory limit */
     void *y_mean;     /* n_rows x y_size real */
     int y_is_callers; /* y_mean is pt_forward_out.y */
+    int32_t *
+        plain; /* n_rows x code_len: y*(theta), from the first pullback that wants it, where codes are kept; or NULL */
 } pt_job;
 
 /* Check options, sizes and, unless check_late, contents (NaN, +inf, -inf where it has no meaning, rows without a solution). */

@@ -51,7 +51,7 @@ static pt_status constant_of_row(void *ctx, int64_t index, void *work, pt_poll_f
 static pt_status baseline_constants(pt_pullback *b, int64_t row0, int64_t n_rows) {
     pt_status status = PT_OK;
     if (b->plain)
-        status = pt_solve_plain(b->call, row0, n_rows, b->plain);
+        status = pt_solve_plain(b->call, b->job, row0, n_rows, b->plain);
     if (b->constant && status == PT_OK)
         status =
             pt_run(b->call, n_rows, 0.5 * (double)n_rows * (double)b->call->job->problem.y_size,
@@ -264,6 +264,7 @@ pt_status pt_pull_back(pt_job *job, pt_pullback *b, pt_consumer *want, int with_
     pt_status status = pt_call_begin_with(&call, job, job->n_samples, b->least_work, err);
     const pt_problem *p = &job->problem;
     b->call = &call;
+    b->job = job;
     want->ctx = b;
     want->codes = 1;
     want->draw_bytes = 16;

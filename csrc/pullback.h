@@ -13,6 +13,7 @@ typedef struct {
 /* A call: what is summed over draws, for a run of rows. */
 typedef struct {
     pt_call *call;
+    pt_job *job;
     const pt_wave *wave;
     int64_t row0, width; /* of the run; entries of a row's sums */
     pt_baseline_weights base;

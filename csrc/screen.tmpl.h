@@ -11,8 +11,9 @@
 #error "screen.tmpl.h is a template: include it from core.tmpl.h"
 #endif
 
-#define PT_PILOT 16     /* draws that set the level */
-#define PT_PILOT_LONG 4 /* the same in long items */
+#define PT_PILOT 16                 /* draws that set the level */
+#define PT_PILOT_LONG 4             /* the same in long items */
+#define PT_SCREEN_ENTRIES (1 << 20) /* of all heaps of a task together */
 #define PT_SCREEN_MARGIN 1e-4
 
 /* How many words of a block bound a draw from above: one for each coordinate, or for each pair where normal. */
@@ -37,11 +38,22 @@ static inline int64_t PT_NAME(fewest_screened)(const pt_job *job) {
     return 3 * PT_NAME(pilot_draws)(job);
 }
 
+/* Can n_m draws a row be screened? */
+static int PT_NAME(may_screen)(const pt_job *job, int64_t n_m) {
+    return job->problem.top > 0 && job->problem.lanes == 1 && !job->direction &&
+           job->sampler <= PT_ANTITHETIC && !job->noise.multiplicative &&
+           job->noise.kind <= PT_LOGISTIC && job->n >= 4 * job->problem.top &&
+           n_m >= PT_NAME(fewest_screened)(job);
+}
+
 static int PT_NAME(screens)(const pt_job *job, const pt_wave *wave) {
-    return job->problem.top > 0 && job->problem.lanes == 1 && !wave->plain && !wave->target &&
-           !job->direction && job->sampler <= PT_ANTITHETIC && !wave->clipped &&
-           !job->noise.multiplicative && job->noise.kind <= PT_LOGISTIC &&
-           job->n >= 4 * job->problem.top && wave->n_m >= PT_NAME(fewest_screened)(job);
+    return !wave->plain && !wave->target && !wave->clipped && PT_NAME(may_screen)(job, wave->n_m);
+}
+
+/* Draws that are screened together: each has a heap. */
+static int64_t PT_NAME(heaps)(const pt_job *job) {
+    const int64_t fit = PT_SCREEN_ENTRIES / job->problem.top;
+    return fit < 1 ? 1 : fit < PT_GROUP ? fit : PT_GROUP;
 }
 
 /* Largest 2^32 u for which a noise made of u may exceed t, with room for rounding: exp(-t^2 / 2) for a normal pair's
@@ -226,13 +238,14 @@ static void PT_NAME(pilot_range)(const pt_job *job, const pt_wave *wave, int64_t
 }
 
 /* Scratch: that of solve_plainly, then the cuts, then a heap for each draw of a group. */
-static size_t PT_NAME(screen_work_size)(const pt_job *job) {
-    if (job->problem.top == 0)
+static size_t PT_NAME(screen_work_size)(const pt_job *job, int64_t n_m) {
+    if (!PT_NAME(may_screen)(job, n_m))
         return 0;
     const size_t cuts =
         (size_t)PT_NAME(padded)(job) + 4 * PT_CHUNK; /* at most a lead word an item */
     return PT_NAME(aligned)(cuts * sizeof(uint32_t)) +
-           PT_NAME(aligned)(PT_GROUP * (size_t)job->problem.top * sizeof(PT_NAME(entry)));
+           PT_NAME(aligned)((size_t)(PT_NAME(heaps)(job) * job->problem.top) *
+                            sizeof(PT_NAME(entry)));
 }
 
 /* Draws m .. m + count - 1 of one row; `first` is the flat number of draw m. */
@@ -264,7 +277,7 @@ static pt_status PT_NAME(solve_screened)(const pt_job *job, const pt_wave *wave,
     const double level = (double)(PT_REAL)(range[0] - below);
     PT_NAME(make_cuts)(job, row, level, n_blocks, cut, stride, (float *)(void *)buffer);
     for (int64_t n; d < count; d += n) {
-        n = count - d < PT_GROUP ? count - d : PT_GROUP;
+        n = count - d < PT_NAME(heaps)(job) ? count - d : PT_NAME(heaps)(job);
         for (int64_t i = 0; i < n; i++)
             tops[i] = (PT_NAME(top)){ heap + i * k, 0, k };
         PT_NAME(screen_draws)(job, row, m + d, n, n_blocks, cut, stride, (PT_REAL)level, tops);

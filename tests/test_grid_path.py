@@ -243,6 +243,17 @@ def test_large_grids(neighbors, dtype):
         np.testing.assert_array_equal(y, marked(cheapest(theta, neighbors), theta.shape))
 
 
+def test_few_draws_of_a_huge_grid_do_without_lanes():
+    """Two draws of a million cells lie one after the other, three side by side; the paths are the same."""
+    theta = -np.random.default_rng(0).random((1024, 1025), dtype=np.float32)
+    layer = pt.Perturbed(pt.GridPath(4, target=(1000, 0)), epsilon=0.1)
+    few, more = (layer.sample(theta, n, seed=0) for n in (2, 3))
+    same(few, more[:2])
+    assert (few[0] != few[1]).any()
+    with pytest.raises(ValueError, match="theta: the cost of the path overflows"):
+        pt.GridPath()(np.full((1024, 1024), -1e38, np.float32))
+
+
 def test_costs_that_vanish_beside_others():
     """Tiny costs are lost in rounding beside a large one: ties of rounded sums."""
     rng = np.random.default_rng(0)

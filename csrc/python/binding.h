@@ -115,14 +115,14 @@ int poll_signals(void *ctx);
 
 /* A copy of the job for one call, so that two threads may pull back through one Run. */
 void enter(Run *self, pt_job *job, callbacks *c);
-void leave(callbacks *c);
+void leave(Run *self, const pt_job *job, callbacks *c);
 
 /* Run one core call without the GIL. Evaluates to its status. */
 #define PT_CALL(call)                                                                              \
     do {                                                                                           \
         enter(self, &job, &context);                                                               \
         Py_BEGIN_ALLOW_THREADS status = (call);                                                    \
-        Py_END_ALLOW_THREADS leave(&context);                                                      \
+        Py_END_ALLOW_THREADS leave(self, &job, &context);                                          \
     } while (0)
 
 /* run.c, methods.c: the type's parts. */

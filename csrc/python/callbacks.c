@@ -1,6 +1,8 @@
 /* callbacks: the calls that go up, from the core to Python. Each takes the GIL. */
 #include "binding.h"
 
+#include <stdlib.h>
+
 int poll_signals(void *ctx) {
     (void)ctx;
     PyGILState_STATE gil = PyGILState_Ensure();
@@ -78,7 +80,12 @@ void enter(Run *self, pt_job *job, callbacks *c) {
     job->poll = poll_signals;
 }
 
-void leave(callbacks *c) {
+void leave(Run *self, const pt_job *job, callbacks *c) {
+    /* y*(theta) is kept for the next call; if another thread's was there first, that stays */
+    if (!self->job.plain)
+        self->job.plain = job->plain;
+    else if (job->plain != self->job.plain)
+        free(job->plain);
     Py_CLEAR(c->z);
     Py_CLEAR(c->score);
 }

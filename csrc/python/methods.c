@@ -32,6 +32,7 @@ static PyObject *run_forward(PyObject *object, PyObject *args) {
                                     is_zero };
     PT_CALL(pt_forward(&job, &wanted, &err));
     self->job.codes = job.codes;
+    self->job.plain = job.plain;
     self->job.y_mean = job.y_mean;
     self->job.y_is_callers = job.y_is_callers;
     Py_CLEAR(self->y);

@@ -24,11 +24,14 @@
 #include <assert.h>
 #include <float.h>
 
+#define GRID_SHIFT 4      /* PT_LANES = 1 << GRID_SHIFT */
 #define GRID_PASSES 128   /* over the grid, or as much work in parts, before Dijkstra takes over */
 #define GRID_POLL 1000000 /* relaxations between two questions to group->stop */
 #define GRID_BLOCK 4      /* cells of one vector loop */
 #define GRID_FEW 2 /* so few draws of so large a grid: Dijkstra at once, lanes would stay empty */
 #define GRID_LARGE 16384
+#define GRID_HUGE                                                                                  \
+    1048576 /* cells from which so few draws do not lie in lanes: their memory would be PT_LANES times as much */
 
 typedef struct {
     int32_t first, end; /* columns first <= j < end; may stick out of the grid */
@@ -42,6 +45,7 @@ typedef struct {
     int64_t step[8];            /* to a neighbour, in p */
     int64_t end[2][PT_LANES];   /* p of the source and the target of each lane */
     const pt_group *group;
+    int shift; /* PT_LANES = 1 << shift lie side by side in theta and dist; or 0, one alone */
     const PT_REAL *theta; /* h * w x PT_LANES */
     PT_REAL *dist;        /* cells x PT_LANES: D or more; inf on the border */
     PT_REAL *key;         /* h * w: costs in the heap */
@@ -62,7 +66,7 @@ static inline int64_t PT_NAME(grid_flat)(const PT_NAME(grid) * g, int64_t p) {
 }
 
 static inline PT_REAL PT_NAME(grid_gain_at)(const PT_NAME(grid) * g, int64_t p, int lane) {
-    return PT_NAME(grid_gain)(g->theta[PT_NAME(grid_flat)(g, p) * PT_LANES + lane]);
+    return PT_NAME(grid_gain)(g->theta[(PT_NAME(grid_flat)(g, p) << g->shift) + lane]);
 }
 
 /* p of the source (end = 0) or the target (1) of a row. */
@@ -95,10 +99,11 @@ static void PT_NAME(grid_open)(const pt_problem *p, const pt_group *group, void 
     g->dirs = (int)p->ints[0];
     for (int k = 0; k < 8; k++)
         g->step[k] = dr[k] * g->pitch + dc[k];
-    for (int i = 0; group && i < 2 * PT_LANES; i++)
+    for (int i = 0; group && group->item_step > 1 && i < 2 * PT_LANES; i++)
         g->end[i / PT_LANES][i % PT_LANES] =
             PT_NAME(grid_end)(p, i / PT_LANES, group->row[i % PT_LANES]);
     g->group = group;
+    g->shift = !group || group->item_step == 1 ? 0 : GRID_SHIFT;
     g->theta = group ? group->theta : NULL;
     g->dist = work;
     g->key = g->dist + g->cells * PT_LANES;
@@ -256,13 +261,14 @@ static void PT_NAME(grid_walls)(PT_NAME(grid) * g, const PT_REAL *theta, int64_t
 static int PT_NAME(grid_dijkstra)(PT_NAME(grid) * g, int lane) {
     const int64_t source = g->end[0][lane], target = g->end[1][lane];
     PT_REAL *dist = g->dist + lane;
+    const int shift = g->shift;
     int64_t size = 0, stop = 0;
-    PT_NAME(grid_walls)(g, g->theta + lane, PT_LANES);
-    PT_NAME(grid_push)(g, size++, dist[source * PT_LANES], source);
+    PT_NAME(grid_walls)(g, g->theta + lane, 1 << shift);
+    PT_NAME(grid_push)(g, size++, dist[source << shift], source);
     for (int64_t p = 0; p < g->cells; p++)
-        dist[p * PT_LANES] = p == source ? g->key[0] : PT_INFINITY;
+        dist[p << shift] = p == source ? g->key[0] : PT_INFINITY;
     g->mark[source] = 1;
-    while (!stop && size > 0 && g->key[0] <= dist[target * PT_LANES]) {
+    while (!stop && size > 0 && g->key[0] <= dist[target << shift]) {
         const PT_REAL d = g->key[0];
         const int64_t p = g->cell[0];
         PT_NAME(grid_pop)(g, size--);
@@ -271,8 +277,8 @@ static int PT_NAME(grid_dijkstra)(PT_NAME(grid) * g, int lane) {
             if (g->mark[u])
                 continue;
             g->mark[u] = 1;
-            dist[u * PT_LANES] = d - PT_NAME(grid_gain_at)(g, u, lane);
-            PT_NAME(grid_push)(g, size++, dist[u * PT_LANES], u);
+            dist[u << shift] = d - PT_NAME(grid_gain_at)(g, u, lane);
+            PT_NAME(grid_push)(g, size++, dist[u << shift], u);
         }
         stop = PT_NAME(grid_stop)(g, g->dirs);
     }
@@ -307,16 +313,17 @@ static int PT_NAME(grid_costs)(PT_NAME(grid) * g) {
 static int PT_NAME(grid_trace)(PT_NAME(grid) * g, int lane, int32_t *code) {
     const PT_REAL *dist = g->dist + lane;
     const int64_t source = g->end[0][lane], target = g->end[1][lane];
+    const int shift = g->shift;
     int64_t size = 1;
     g->cell[0] = g->mark[target] = (int32_t)target;
     for (int64_t i = 0; g->mark[source] == 0; i++) {
         const int64_t p = g->cell[i];
-        const PT_REAL d = dist[p * PT_LANES], gain = PT_NAME(grid_gain_at)(g, p, lane);
+        const PT_REAL d = dist[p << shift], gain = PT_NAME(grid_gain_at)(g, p, lane);
         assert(i < size);
         /* Write always, count where it is so: a branch here would be hard to predict. */
         for (int k = 0; k < g->dirs; k++) {
             const int64_t u = p + g->step[k];
-            const int fresh = (g->mark[u] == 0) & (dist[u * PT_LANES] - gain == d);
+            const int fresh = (g->mark[u] == 0) & (dist[u << shift] - gain == d);
             g->mark[u] = fresh ? (int32_t)p : g->mark[u];
             g->cell[size] = (int32_t)u;
             size += fresh;
@@ -344,6 +351,7 @@ static pt_status PT_NAME(grid_prepare)(pt_problem *p, pt_error *err) {
     p->code_len = (p->n + 31) / 32;
     p->code_kind = PT_CODE_BITS;
     p->lanes = PT_LANES;
+    p->lanes_from = p->n < GRID_HUGE ? 0 : GRID_FEW + 1;
     p->open_is_right = 1;
     p->moves = PT_MOVES_THRESHOLD;
     p->moves_lanes = PT_LANES;
@@ -390,22 +398,47 @@ static pt_status PT_NAME(grid_check)(const pt_problem *p, int64_t row, const voi
                    at[3]);
 }
 
+/* Mark the path of a lane whose costs are there. */
+static pt_status PT_NAME(grid_path_of)(PT_NAME(grid) * g, int lane, int64_t row, int32_t *code,
+                                       pt_error *err) {
+    if (!(g->dist[(g->end[1][lane] << g->shift) + lane] < PT_INFINITY))
+        return pt_fail(err, PT_E_INFEASIBLE, row, "the cost of the path overflows");
+    return PT_NAME(grid_trace)(g, lane, code) ? PT_E_STOPPED : PT_OK;
+}
+
+/* Draws that lie one after the other. */
+static pt_status PT_NAME(grid_solve_each)(const pt_problem *p, PT_NAME(grid) * g, int32_t *code,
+                                          pt_error *err) {
+    const pt_group *group = g->group;
+    pt_status status = PT_OK;
+    for (int64_t d = 0; d < group->n_draws && status == PT_OK; d++) {
+        g->theta = (const PT_REAL *)group->theta + d * group->draw_step;
+        for (int i = 0; i < 2; i++)
+            g->end[i][0] = PT_NAME(grid_end)(p, i, group->row[d]);
+        g->dist[g->end[0][0]] = 0 - PT_NAME(grid_gain_at)(g, g->end[0][0], 0);
+        if (PT_NAME(grid_dijkstra)(g, 0))
+            return PT_E_STOPPED;
+        memset(g->mark, 0, (size_t)g->cells * sizeof *g->mark);
+        status = PT_NAME(grid_path_of)(g, 0, group->row[d], code + d * p->code_len, err);
+    }
+    return status;
+}
+
 static pt_status PT_NAME(grid_solve)(const pt_problem *p, const pt_group *group, int32_t *code,
                                      void *work, pt_error *err) {
+    pt_status status = PT_OK;
     PT_NAME(grid) g;
-    assert(group->item_step == PT_LANES && group->draw_step == 1 && group->n_draws <= PT_LANES);
     PT_NAME(grid_open)(p, group, work, &g);
+    memset(code, 0, (size_t)(group->n_draws * p->code_len) * sizeof *code);
+    if (g.shift == 0)
+        return PT_NAME(grid_solve_each)(p, &g, code, err);
+    assert(group->item_step == PT_LANES && group->draw_step == 1 && group->n_draws <= PT_LANES);
     if (PT_NAME(grid_costs)(&g))
         return PT_E_STOPPED;
     memset(g.mark, 0, (size_t)g.cells * sizeof *g.mark);
-    memset(code, 0, (size_t)(group->n_draws * p->code_len) * sizeof *code);
-    for (int l = 0; l < group->n_draws; l++) {
-        if (!(g.dist[g.end[1][l] * PT_LANES + l] < PT_INFINITY))
-            return pt_fail(err, PT_E_INFEASIBLE, group->row[l], "the cost of the path overflows");
-        if (PT_NAME(grid_trace)(&g, l, code + l * p->code_len))
-            return PT_E_STOPPED;
-    }
-    return PT_OK;
+    for (int l = 0; l < group->n_draws && status == PT_OK; l++)
+        status = PT_NAME(grid_path_of)(&g, l, group->row[l], code + l * p->code_len, err);
+    return status;
 }
 
 #include "grid_thresholds.tmpl.h"

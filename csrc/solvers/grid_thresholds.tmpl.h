@@ -97,7 +97,7 @@ static void PT_NAME(grid_tell)(const PT_NAME(grid_walks) * w, int lane) {
     int64_t path = 0;
     for (int i = 0; i < 2; i++)
         PT_NAME(again_set)
-        (a, lane, PT_NAME(grid_flat)(&w->to, w->to.end[i][lane]), (double)-PT_INFINITY, 0);
+    (a, lane, PT_NAME(grid_flat)(&w->to, w->to.end[i][lane]), (double)-PT_INFINITY, 0);
     for (int64_t i = 0; i < a->p->code_len; i++)
         path += __builtin_popcount((uint32_t)a->codes[lane * a->p->code_len + i]);
     for (int64_t v = 0; v < a->p->n; v++)
