@@ -65,6 +65,11 @@ static inline int64_t PT_NAME(grid_flat)(const PT_NAME(grid) * g, int64_t p) {
     return p - g->pitch - (uint32_t)p / (uint32_t)g->pitch;
 }
 
+/* p of cell v. */
+static inline int64_t PT_NAME(grid_place)(const PT_NAME(grid) * g, int64_t v) {
+    return v + (uint32_t)v / (uint32_t)g->w + g->pitch + 1;
+}
+
 static inline PT_REAL PT_NAME(grid_gain_at)(const PT_NAME(grid) * g, int64_t p, int lane) {
     return PT_NAME(grid_gain)(g->theta[(PT_NAME(grid_flat)(g, p) << g->shift) + lane]);
 }
@@ -252,8 +257,7 @@ static void PT_NAME(grid_walls)(PT_NAME(grid) * g, const PT_REAL *theta, int64_t
     for (int64_t p = 0; p < g->cells; p++)
         g->mark[p] = 1;
     for (int64_t v = 0; v < g->h * g->w; v++)
-        g->mark[v + (uint32_t)v / (uint32_t)g->w + g->pitch + 1] =
-            theta[v * stride] == -PT_INFINITY;
+        g->mark[PT_NAME(grid_place)(g, v)] = theta[v * stride] == -PT_INFINITY;
 }
 
 /* Dijkstra from scratch on one lane, for all cells not above the target. All steps into a cell cost the same, so the
