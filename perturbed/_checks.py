@@ -46,6 +46,12 @@ def as_array(name: str, x: object) -> NDArray[Any]:
         raise type(error)(f"{name} must be an array of numbers: {error}") from None
 
 
+def place(name: str, where: Iterable[int]) -> str:
+    """What an error calls a row or an entry: "y[1, 0]", or "y" where there is but one."""
+    text = ", ".join(str(int(i)) for i in where)
+    return f"{name}[{text}]" if text else name
+
+
 def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """float32 or float64: what an array of this dtype is computed in."""
     if dtype in (_F64, _F32):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import Real, Seed, one_of
+from ._checks import Real, Seed, one_of, place
 from ._run import Draw, Problem, start
 from .estimators import ExactEstimate, need_value
 from .layers import Perturbed
@@ -154,9 +154,8 @@ class FenchelYoungLoss(_Loss):
         else:
             values, gradient = _by_draws(layer, problem, draw, given, grad, smooth)
         if not np.isfinite(values).all():
-            where = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch))
-            place = f"y[{', '.join(map(str, where))}]" if where else "y"
-            raise ValueError(f"{place} {layer._solver._forbidden}")
+            where = np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch)
+            raise ValueError(f"{place('y', where)} {layer._solver._forbidden}")
         return problem.per_row(values), gradient
 
 

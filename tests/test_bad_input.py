@@ -62,6 +62,23 @@ with warnings.catch_warnings():
 
 E, T, V = Exception, TypeError, ValueError
 
+# what is called, the shape of an item
+DECODERS = [
+    (pt.Alignment("global", gap_open=1.0).pairs, (2, 3)),
+    (pt.Alignment("global", gap_open=1.0).cigar, (2, 3)),
+    (pt.Alignment("local", transitions=True).cigar, (2, 3, 9)),
+    (pt.Assignment().pairs, (2, 3)),
+    (pt.DTW().pairs, (2, 3)),
+    (pt.GraphPath([(0, 1), (1, 2)]).path, (2,)),
+    (pt.GraphPath([(0, 1), (1, 2)], weights="node").path, (3,)),
+    (pt.GridPath().path, (2, 3)),
+    (pt.SpanningForest().labels, (3, 3)),
+    (pt.SpanningForest(edges=[(0, 1), (1, 2)]).labels, (2,)),
+    (pt.SpanningForest(output="clusters").labels, (3, 3)),
+    (pt.Viterbi().states, (2, 3, 3)),
+    (pt.Viterbi(np.zeros((3, 3))).states, (2, 3)),
+]
+
 # what is called, with what, the exception, words that it must say
 CASES = [
     # theta: type
@@ -156,6 +173,24 @@ CASES = [
     (lambda x: pt.Oracle(np.sign, x), -1, V, r"item_ndim must be between 0 and 32, got -1"),
     (lambda x: pt.Oracle(np.sign, linear=x), 0, T, r"linear must be True or False, got 0"),
     (lambda x: pt.Oracle(np.sign)(x, 3), N, T, r"positional argument"),
+    # decoders
+    *[
+        case
+        for call, shape in DECODERS
+        for case in (
+            (call, with_entry(np.zeros(shape), 0, 0.3), V, rf"^y must be 0 or 1, got 0.3 at y\[0{', 0' * (len(shape) - 1)}\]$"),
+            (call, with_entry(np.zeros((2, 1, *shape)), 1, 0.5), V, r"^y must be 0 or 1, got 0.5 at y\[1, 0, 0"),
+            (call, with_entry(np.zeros(shape), -1, -1), V, r"^y must be 0 or 1, got -1.0 at y\["),
+            (call, with_entry(np.zeros(shape), -1, 3), V, r"^y must be 0 or 1, got 3.0 at y\["),
+            (call, with_entry(np.zeros(shape), -1, np.nan), V, r"^y must be 0 or 1, got nan at y\["),
+            (call, np.zeros((0, *shape[1:])), V, r"^y must have at least one entry an item, got shape \(0,"),
+            (call, np.zeros((3, *shape[:-1], 0)), V, r"^y must have at least one entry an item, got shape \(3,"),
+            (call, np.zeros(shape[1:]), V, rf"^y must have at least {len(shape)} dimensions?, got {len(shape) - 1}$"),
+            (call, np.full(shape, "a"), T, r"^y must be real, got <U1"),
+        )
+    ],
+    (pt.Alignment("global").pairs, np.full((2, 2, 3), 3), V, r"^y must be 0, 1 or 2, got 3 at y\[0, 0, 0\]$"),
+    (pt.Alignment("global").cigar, with_entry(np.zeros((1, 2, 2, 3)), -1, 0.5), V, r"^y must be 0, 1 or 2, got 0.5 at y\[0, 0"),
     # objective and value
     (lambda y: pt.Argmax().objective(N, y), np.zeros(4), V, r"y must have shape \(3, 4\), got \(4,\)"),
     (lambda y: pt.Argmax().objective(N, y), with_entry(N, (1, 1), np.nan), V, r"y must be finite, got nan at y\[1, 1\]"),

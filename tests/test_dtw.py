@@ -257,6 +257,8 @@ def test_pairs():
     for bad in (np.zeros((3, 3)), np.eye(3)[::-1], [[1, 0, 0], [0, 0, 0], [0, 0, 1]], [[1, 1], [1, 1]], [[0, 1]]):
         with pytest.raises(ValueError, match=r"^y must be one path from \(0, 0\)"):
             pt.DTW().pairs(bad)
+        with pytest.raises(ValueError, match=r"^y\[1, 0\] must be one path from \(0, 0\)"):
+            pt.DTW().pairs([[np.ones(np.shape(bad)) * np.eye(*np.shape(bad))], [bad]])
 
 
 # ---- sizes ----

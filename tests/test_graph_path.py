@@ -530,6 +530,8 @@ def test_path():
     for bad in ([1, 0, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 1], [1, 1, 0, 1]):
         with pytest.raises(ValueError, match=r"^y must be one path, got \d edges of \d that form none"):
             solver.path(bad)
+    with pytest.raises(ValueError, match=r"^y\[1, 0\] must be one path, got 2 edges of 5 that form none"):
+        solver.path([[[1, 0, 0, 0, 1]], [[1, 0, 0, 1, 0]]])
     with pytest.raises(ValueError, match="y must be one path"):
         solver.path([1, 1, 0, 1, 0], source=1)
     nodes = pt.GraphPath(edges, 0, 3, weights="node")

@@ -436,8 +436,8 @@ def test_no_path():
     for y in (np.zeros((3, 3)), np.eye(3), [[1, 0, 1]], [[1, 1, 1], [0, 1, 0]]):
         with pytest.raises(ValueError, match="y must be one path of 4-connected cells"):
             solver.path(y)
-    with pytest.raises(ValueError, match="y must have at least 2 dimensions, got 1"):
-        solver.path([1, 0, 1])
+    with pytest.raises(ValueError, match=r"^y\[0, 1\] must be one path of 4-connected cells, got 2 cells"):
+        solver.path([[[[1, 1], [0, 0]], [[1, 0], [0, 1]]]])
     with pytest.raises(TypeError, match="y must be real"):
         solver.path(np.array([["a"]]))
 

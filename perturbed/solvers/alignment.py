@@ -134,6 +134,11 @@ class Alignment(Solver):
     def _channels(self) -> int:
         return 1 if self.gap_open is not None else 9 if self.transitions else 3
 
+    @property
+    def _most(self) -> int:
+        """How often a solution may use an entry."""
+        return 2 if self._channels == 3 else 1
+
     def _ints(self, item: tuple[int, ...]) -> tuple[int, ...]:
         ends = sum(1 << _ENDS.index(name) for name in self.free_ends)
         return (_MODES.index(self.mode), (1, 3, 9).index(self._channels), ends)
@@ -241,8 +246,8 @@ class Alignment(Solver):
         ValueError
             Where the matched cells of y are no alignment.
         """
-        items, alone = decode("y", y, self._item_ndim)
-        pairs = [pairs_of(match_channels(item, self._channels)) for item in items]
+        items, alone = decode(y, self._item_ndim, self._most)
+        pairs = [pairs_of(name, match_channels(name, item, self._channels)) for name, item in items]
         return pairs[0] if alone else pairs
 
     def cigar(self, y: ArrayLike, lengths: ArrayLike | None = None) -> Any:
@@ -266,17 +271,17 @@ class Alignment(Solver):
         Raises
         ------
         ValueError
-            Where y is no alignment, or lengths are out of range.
+            Where y is no alignment, its gaps included where y counts them, or lengths are out of range.
         """
-        items, alone = decode("y", y, self._item_ndim)
+        items, alone = decode(y, self._item_ndim, self._most)
         shape = as_array("y", y).shape
-        n, m = items.shape[1:3]
+        batch, (n, m) = shape[: len(shape) - self._item_ndim], shape[len(shape) - self._item_ndim :][:2]
         given = (n, m) if lengths is None else lengths
-        sizes = np.broadcast_to(as_lengths(given, shape[: len(shape) - self._item_ndim], n, m), (len(items), 2))
+        sizes = np.broadcast_to(as_lengths(given, batch, n, m), (len(items), 2))
         free = self.free_ends if self.mode == "semiglobal" else ()
         strings = [
-            cigar_of(item, self._channels, self.mode, free, self._costs(), *map(int, size))
-            for item, size in zip(items, sizes, strict=True)
+            cigar_of(name, item, self._channels, self.mode, free, self._costs(), *map(int, size))
+            for (name, item), size in zip(items, sizes, strict=True)
         ]
         return strings[0] if alone else strings
 

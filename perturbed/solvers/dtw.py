@@ -115,14 +115,14 @@ class DTW(Solver):
         ValueError
             Where the cells of y form no path from (0, 0) on.
         """
-        items, alone = decode("y", y, 2)
-        pairs = [_one_path(item) for item in items]
+        items, alone = decode(y, 2)
+        pairs = [_one_path(name, item) for name, item in items]
         return pairs[0] if alone else pairs
 
 
-def _one_path(y: NDArray[Any]) -> NDArray[np.int64]:
-    cells = np.argwhere(y > 0).astype(np.int64, copy=False)  # row by row: the order of any path
+def _one_path(name: str, y: NDArray[Any]) -> NDArray[np.int64]:
+    cells = np.argwhere(y).astype(np.int64, copy=False)  # row by row: the order of any path
     steps = np.diff(cells, axis=0)
     if len(cells) == 0 or cells[0].any() or ((steps < 0) | (steps > 1)).any():
-        raise ValueError(f"y must be one path from (0, 0) by steps (1, 0), (0, 1), (1, 1), got {len(cells)} cells")
+        raise ValueError(f"{name} must be one path from (0, 0) by steps (1, 0), (0, 1), (1, 1), got {len(cells)} cells")
     return cells

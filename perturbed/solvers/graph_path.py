@@ -209,16 +209,17 @@ class GraphPath(Solver):
         ValueError
             Where y is no path.
         """
-        items, alone = decode("y", y, 1)
+        items, alone = decode(y, 1)
         if source is not None:
             source = as_int("source", source, 0, _MOST)
         walk = self._nodes_of_edges if self.weights == "edge" else self._nodes_in_order
         paths = []
-        for item in items:
-            used = np.flatnonzero(item > 0)
+        for name, item in items:
+            used = np.flatnonzero(item)
             found = walk(used, source) if len(item) == self._entries(len(item)) else None
             if found is None:
-                raise ValueError(f"y must be one path, got {len(used)} {self.weights}s of {len(item)} that form none")
+                got = f"{len(used)} {self.weights}s of {len(item)}"
+                raise ValueError(f"{name} must be one path, got {got} that form none")
             paths.append(np.array(found, dtype=np.int64))
         return paths[0] if alone else paths
 

@@ -140,8 +140,9 @@ class GridPath(Solver):
         ValueError
             Where the cells of y form no path.
         """
-        items, alone = decode("y", y, 2)
-        paths = [self._one_path(item, _as_cell("source", source) or self.source or (0, 0)) for item in items]
+        items, alone = decode(y, 2)
+        start = _as_cell("source", source) or self.source or (0, 0)
+        paths = [self._one_path(name, item, start) for name, item in items]
         return paths[0] if alone else paths
 
     def _near(self, cell: Cell, cells: dict[Cell, int]) -> Iterator[Cell]:
@@ -150,8 +151,8 @@ class GridPath(Solver):
             if other in cells:
                 yield other
 
-    def _one_path(self, y: NDArray[Any], source: Cell) -> NDArray[np.int64]:
-        cells = {(int(r), int(c)): 0 for r, c in np.argwhere(y > 0)}
+    def _one_path(self, name: str, y: NDArray[Any], source: Cell) -> NDArray[np.int64]:
+        cells = {(int(r), int(c)): 0 for r, c in np.argwhere(y)}
         ends = [cell for cell in cells if sum(1 for _ in self._near(cell, cells)) <= 1]
         starts = [source] if source in cells and (source in ends or not ends) else ends
         for start in starts:
@@ -159,7 +160,7 @@ class GridPath(Solver):
             if order is not None:
                 return np.array(order, dtype=np.int64)
         raise ValueError(
-            f"y must be one path of {self.neighbors}-connected cells, got {len(cells)} cells that form none"
+            f"{name} must be one path of {self.neighbors}-connected cells, got {len(cells)} cells that form none"
         )
 
     def _walk(self, start: Cell, cells: dict[Cell, int]) -> list[Cell] | None:

@@ -160,23 +160,23 @@ class Viterbi(Solver):
         ValueError
             Where y is no sequence of states.
         """
-        items, alone = decode("y", y, self._item_ndim)
-        states = [self._one_sequence(item) for item in items]
+        items, alone = decode(y, self._item_ndim)
+        states = [self._one_sequence(name, item) for name, item in items]
         return states[0] if alone else states
 
-    def _one_sequence(self, y: NDArray[Any]) -> NDArray[np.int64]:
+    def _one_sequence(self, name: str, y: NDArray[Any]) -> NDArray[np.int64]:
         flat = y.reshape(len(y), -1)
-        used = flat > 0
+        used = flat != 0
         count = used.sum(1)
         length = int(count.sum())
         place = used.argmax(1)[:length]
-        good = (flat == used).all() and (count[:length] == 1).all()
+        good = bool((count[:length] == 1).all())
         if self._fixed is None:
             before, after = np.divmod(place, y.shape[-1])
             good = good and (before[1:] == after[:-1]).all()
             place = np.concatenate([before[:1], after])
         if not good:
-            raise ValueError(f"y must be one sequence of states, got {length} entries > 0 that form none")
+            raise ValueError(f"{name} must be one sequence of states, got {length} ones that form none")
         states: NDArray[np.int64] = place.astype(np.int64, copy=False)
         return states
 
