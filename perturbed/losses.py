@@ -214,8 +214,9 @@ class PartialFenchelYoungLoss(_Loss):
 
     Notes
     -----
-    Both terms see the same noise: each draw's difference is >= 0, and its variance is small. Where the solver's answer
-    under constraints is not the best one (see its docstring), the loss is larger by what is missing, and still >= 0.
+    Both terms, and their gradients, are means over the same draws, those of the estimator "score", whatever the layer's
+    estimator is: each draw's difference is >= 0, and its variance is small. Where the solver's answer under constraints
+    is not the best one (see its docstring), the loss is larger by what is missing, and still >= 0.
 
     References
     ----------
@@ -266,6 +267,8 @@ class PartialFenchelYoungLoss(_Loss):
         ------
         ValueError
             Where a row's constraints cannot be met.
+        TypeError
+            Where constraints are None or no integers.
         """
         return self._reduce(self._evaluate(theta, constraints, epsilon, seed, row_offset, instance, False)[0])
 
@@ -289,6 +292,8 @@ class PartialFenchelYoungLoss(_Loss):
         instance: dict[str, Any], grad: bool,
     ) -> tuple[Real, Real | None]:  # fmt: skip
         layer = self._layer
+        if constraints is None:
+            raise TypeError("constraints must be given, got None: without any the loss is 0")
         bound, draw = layer._prepare(
             theta, epsilon, seed, row_offset, {**instance, "constraints": constraints}, value=True
         )

@@ -437,7 +437,7 @@ def test_bad_theta():
 def test_bad_k():
     theta = np.zeros((2, 3, 4, 4))
     for k, words in (
-        ([[1, 2, 4], [4, 5, 1]], "k must be between 1 and 4 .*, got 5 in row 4"),
+        ([[1, 2, 4], [4, 5, 1]], r"k must be between 1 and 4 .*, got 5 in row \(1, 1\)"),
         (0, "k must be between 1 and 4 .*, got 0 in row 0"),
         ([[1, 2]], r"k must broadcast to shape \(2, 3\), got \(1, 2\)"),
     ):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_array, as_mask, as_theta, broadcast, place
+from .._checks import Real, as_array, as_ints, as_mask, as_theta, broadcast, place
 from .._run import PLAIN, Draw, Problem, solve, start
 from .._values import Frozen
 
@@ -166,12 +166,26 @@ class Solver(Frozen):
 
 def per_row_ints(name: str, values: object, batch: tuple[int, ...], trailing: tuple[int, ...]) -> NDArray[np.int64]:
     """Integers, one entry of shape `trailing` a row or one for all: (rows or 1, *trailing)."""
-    array = as_array(name, values)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    array = as_ints(name, values)
+    check_trailing(name, array, batch, trailing)
     if array.shape == trailing:
-        return np.array(array, dtype=np.int64, order="C").reshape(1, *trailing)
-    return np.array(broadcast(name, array, batch + trailing), dtype=np.int64, order="C").reshape(-1, *trailing)
+        return np.array(array, order="C").reshape(1, *trailing)
+    return np.array(broadcast(name, array, batch + trailing), order="C").reshape(-1, *trailing)
+
+
+def check_trailing(name: str, array: NDArray[Any], batch: tuple[int, ...], trailing: tuple[int, ...]) -> None:
+    """An entry has its own shape: only rows are broadcast."""
+    if array.shape[max(array.ndim - len(trailing), 0) :] != trailing:
+        shapes = " or ".join(map(str, dict.fromkeys((trailing, batch + trailing))))
+        raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
+
+
+def first_row(bad: Any, batch: tuple[int, ...]) -> tuple[int, str]:
+    """The first bad entry of `per_row_ints`, and what an error calls its row: "3", or "(1, 0)" of a 2-D batch."""
+    row = int(np.argmax(bad))
+    if len(bad) == 1 or len(batch) == 1:
+        return row, str(row)
+    return row, str(tuple(int(i) for i in np.unravel_index(row, batch)))
 
 
 def decode(y: object, item_ndim: int, most: int = 1) -> tuple[list[tuple[str, NDArray[Any]]], bool]:

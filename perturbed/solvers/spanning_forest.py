@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import as_array, as_int, as_mask, as_theta, broadcast, one_of
+from .._checks import as_array, as_int, as_mask, as_theta, broadcast, one_of, place
 from .._pairs import Pairs, pack_same, pack_symmetric
 from .._run import PLAIN, Draw, Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, check_trailing, decode, first_row, per_row_ints
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -173,8 +173,8 @@ class SpanningForest(Solver):
         trees = per_row_ints("k", k, batch, ())
         bad = (trees < 1) | (trees > n)
         if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"k must be between 1 and {n} (the number of points), got {trees[row]} in row {row}")
+            row, name = first_row(bad, batch)
+            raise ValueError(f"k must be between 1 and {n} (the number of points), got {trees[row]} in row {name}")
         return trees
 
     def labels(self, y: ArrayLike) -> Any:
@@ -264,7 +264,8 @@ def constraints_from_labels(labels: ArrayLike) -> NDArray[np.int8]:
     if array.ndim < 1:
         raise ValueError("labels must have at least 1 dimension, got 0")
     if (array < -1).any():
-        raise ValueError(f"labels must be -1 (unknown) or not negative, got {array.min()}")
+        where = tuple(np.argwhere(array < -1)[0])
+        raise ValueError(f"labels must be -1 (unknown) or not negative, got {array[where]} at {place('labels', where)}")
     rows, columns = array[..., :, None], array[..., None, :]
     known = (rows != -1) & (columns != -1)
     result: NDArray[np.int8] = np.where(known, np.where(rows == columns, np.int8(1), np.int8(-1)), np.int8(0))
@@ -280,10 +281,9 @@ def _as_constraints(constraints: object, batch: tuple[int, ...], n: int) -> NDAr
     array = as_array("constraints", constraints)
     if array.dtype.kind not in "iu":
         raise TypeError(f"constraints must be integers, got {array.dtype}")
+    check_trailing("constraints", array, batch, (n, n))
     if array.ndim != 2:
         array = broadcast("constraints", array, (*batch, n, n))
-    elif array.shape != (n, n):
-        raise ValueError(f"constraints must have shape ({n}, {n}) or {(*batch, n, n)}, got {array.shape}")
     if ((array < -1) | (array > 1)).any():
         bad = array[(array < -1) | (array > 1)].flat[0]
         raise ValueError(f"constraints must be 1 (must-link), -1 (cannot-link) or 0, got {bad}")
