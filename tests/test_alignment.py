@@ -435,11 +435,14 @@ def test_pack_alignment():
     assert packed[1, 2].tolist() == [5, 5, 5, 5, -3, -1, -3, -3, -1]
     assert pt.pack_alignment(match.astype(np.float32), -3.0, -1.0).dtype == np.float32
     assert pt.pack_alignment(np.zeros((4, 2, 3)), np.zeros((4, 1, 1)), -1).shape == (4, 2, 3, 9)
+    assert np.isneginf(pt.pack_alignment(match.astype("f"), -np.inf, -1)[..., 4]).all()  # forbidden
     for args, error, words in (
         ((np.zeros(3), 0, 0), ValueError, "match must have at least 2 dimensions, got 1"),
         ((match, np.zeros(2), 0), ValueError, r"gap_open must broadcast to shape \(2, 3\), got \(2,\)"),
         ((match, 0, np.zeros((2, 3, 1))), ValueError, r"gap_extend must broadcast to shape \(2, 3\)"),
         ((match, 1j, 0), TypeError, "gap_open must be real"),
+        ((match.astype("f"), -1e300, -1), ValueError, r"^gap_open must be within the range of float32, got -1e\+300$"),
+        ((match.astype("f"), -1, 1e39), ValueError, r"^gap_extend must be within the range of float32, got 1e\+39$"),
         ((np.zeros((2, 2), complex), 0, 0), TypeError, "match must be real"),
     ):
         with pytest.raises(error, match=words):

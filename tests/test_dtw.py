@@ -199,7 +199,7 @@ def test_bad_lengths():
         ((3, 0), r"lengths must be in 1..3 and 1..4, got \(3, 0\) in row 0"),
         ((-1, 2), r"lengths must be in 1..3 and 1..4, got \(-1, 2\) in row 0"),
         ([[3, 4]] * 3, r"lengths must broadcast to shape \(2, 2\), got \(3, 2\)"),
-        ([3, 4, 1], r"lengths must broadcast to shape \(2, 2\)"),
+        ([3, 4, 1], r"lengths must have shape \(2,\) or \(2, 2\), got \(3,\)"),
     ):
         with pytest.raises(ValueError, match=words):
             pt.DTW()(theta, lengths=lengths)

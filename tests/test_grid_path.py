@@ -348,9 +348,13 @@ def test_ends_outside():
             pt.GridPath()(theta, **{name: [[0.0, 0.0], [0.0, 1.0]]})
         with pytest.raises(ValueError, match=rf"{name} must broadcast to shape \(2, 2\)"):
             pt.GridPath()(theta, **{name: [[0, 0]] * 3})
-    for neighbors in (6, 0, "8", True, None):
+    for neighbors in (6, 0):
         with pytest.raises(ValueError, match="neighbors must be 4 or 8"):
             pt.GridPath(neighbors)
+    for neighbors in ("8", True, None, 4.0):
+        with pytest.raises(TypeError, match="neighbors must be an integer, got"):
+            pt.GridPath(neighbors)
+    assert pt.GridPath(np.int8(4)) == pt.GridPath(4)
 
 
 def test_an_item_needs_two_dimensions():

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_int, as_theta
 from .._run import Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, decode, first_row, per_row_ints
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,8 +86,8 @@ class DTW(Solver):
         lengths = per_row_ints("lengths", instance["lengths"], theta.shape[:-2], (2,))
         bad = (lengths < 1).any(-1) | (lengths > (n, m)).any(-1)
         if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"lengths must be in 1..{n} and 1..{m}, got {tuple(lengths[row].tolist())} in row {row}")
+            row, name = first_row(bad, theta.shape[:-2])
+            raise ValueError(f"lengths must be in 1..{n} and 1..{m}, got {tuple(lengths[row].tolist())} in row {name}")
         last = lengths[:, :, None, None]
         np.copyto(theta.reshape(-1, n, m), -np.inf, where=(i >= last[:, 0]) | (j >= last[:, 1]))
         return (lengths,)

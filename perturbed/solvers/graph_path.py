@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_array, as_bool, as_int, as_theta, one_of
 from .._run import Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, decode, first_row, per_row_ints
 
 _DAG, _CYCLIC, _UNDIRECTED = range(3)
 _MOST = 2**29  # edges and nodes
@@ -176,8 +176,8 @@ class GraphPath(Solver):
         ends = per_row_ints(name, own if given is None else given, batch, ())
         bad = (ends < 0) | (ends >= nodes)
         if bad.any():
-            row = int(np.argmax(bad))
-            place = "" if given is None else f" in row {row}"
+            row, called = first_row(bad, batch)
+            place = "" if given is None else f" in row {called}"
             raise ValueError(f"{name} must be a node, 0 to {nodes - 1}, got {ends[row]}{place}")
         return np.ascontiguousarray(self._number(ends))
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_int
-from ._base import Solver, decode, per_row_ints
+from .._checks import Real, as_index, as_int
+from ._base import Solver, decode, first_row, per_row_ints
 
 Cell = tuple[int, int]
 
@@ -87,9 +87,10 @@ class GridPath(Solver):
     _clipped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.neighbors not in (4, 8) or isinstance(self.neighbors, bool):
-            raise ValueError(f"neighbors must be 4 or 8, got {self.neighbors!r}")
-        object.__setattr__(self, "neighbors", int(self.neighbors))
+        neighbors = as_index("neighbors", self.neighbors)
+        if neighbors not in (4, 8):
+            raise ValueError(f"neighbors must be 4 or 8, got {neighbors}")
+        object.__setattr__(self, "neighbors", neighbors)
         object.__setattr__(self, "source", _as_cell("source", self.source))
         object.__setattr__(self, "target", _as_cell("target", self.target))
 
@@ -114,9 +115,9 @@ class GridPath(Solver):
         cells = per_row_ints(name, given, shape[:-2], (2,))
         bad = (cells < 0).any(-1) | (cells >= (h, w)).any(-1)
         if bad.any():
-            row = int(np.argmax(bad))
+            row, called = first_row(bad, shape[:-2])
             raise ValueError(
-                f"{name} must be a cell of the {h} x {w} grid, got {tuple(cells[row].tolist())} in row {row}"
+                f"{name} must be a cell of the {h} x {w} grid, got {tuple(cells[row].tolist())} in row {called}"
             )
         return np.ascontiguousarray(cells[:, 0] * w + cells[:, 1])
 

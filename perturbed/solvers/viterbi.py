@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_array, as_theta
 from .._run import Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, decode, first_row, per_row_ints
 
 _EDGES, _ONE, _EACH = range(3)
 
@@ -111,8 +111,8 @@ class Viterbi(Solver):
         lengths = per_row_ints("lengths", instance["lengths"], batch, ())
         bad = (lengths < 1) | (lengths > steps + more)
         if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"lengths must be in 1..{steps + more}, got {lengths[row]} in row {row}")
+            row, name = first_row(bad, batch)
+            raise ValueError(f"lengths must be in 1..{steps + more}, got {lengths[row]} in row {name}")
         beyond = np.arange(steps) >= lengths[:, None] - more
         flat = theta.reshape(rows, *theta.shape[len(batch) :])
         flat[np.broadcast_to(beyond, (rows, steps))] = -np.inf
