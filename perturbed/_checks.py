@@ -26,7 +26,8 @@ def _refuse(name: str, x: object) -> None:
     """Containers that np.asarray would convert silently to something else than they mean."""
     kind = type(x).__name__
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array, got MaskedArray ({_REFUSED['MaskedArray']})")
+        advice = "pass np.ma.filled(it, False)" if name == "mask" else _REFUSED["MaskedArray"]
+        raise TypeError(f"{name} must be a plain array, got MaskedArray ({advice})")
     if isinstance(x, np.matrix):
         raise TypeError(f"{name} must be a plain array, got matrix ({_REFUSED['matrix']})")
     if hasattr(x, "tocsr") and hasattr(x, "nnz"):
@@ -44,6 +45,12 @@ def as_array(name: str, x: object) -> NDArray[Any]:
         return np.asarray(x)
     except (ValueError, TypeError) as error:
         raise type(error)(f"{name} must be an array of numbers: {error}") from None
+
+
+def place(name: str, where: Iterable[Any]) -> str:
+    """What an error calls a row or an entry: "y[1, 0]", or "y" where there is but one."""
+    text = ", ".join(str(int(i)) for i in where)
+    return f"{name}[{text}]" if text else name
 
 
 def real_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -103,6 +110,18 @@ def broadcast(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray
         raise ValueError(f"{name} must broadcast to shape {shape}, got {array.shape}") from None
 
 
+def as_ints(name: str, values: object) -> NDArray[np.int64]:
+    """Integers as int64; those beyond it are told as they are given."""
+    array = as_array(name, values)
+    wide = array.dtype == object and all(isinstance(x, int) and not isinstance(x, bool) for x in array.flat)
+    for x in array.flat if wide or array.dtype == np.uint64 else ():
+        if not -(2**63) <= int(x) < 2**63:
+            raise ValueError(f"{name} must be between {-(2**63)} and {2**63 - 1}, got {x}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    return array.astype(np.int64, copy=False)
+
+
 def as_epsilon(epsilon: object, batch: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """Positive widths, one a row."""
     if type(epsilon) is not float:
@@ -135,13 +154,17 @@ def check_epsilon(epsilon: object) -> None:
         raise ValueError(f"epsilon must be positive and finite, got {array[~good].flat[0]}")
 
 
-def as_int(name: str, value: object, low: int, high: int) -> int:
+def as_index(name: str, value: object) -> int:
     if isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be an integer, got bool")
     try:
-        n = index(value)  # type: ignore[arg-type]
+        return index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+
+
+def as_int(name: str, value: object, low: int, high: int) -> int:
+    n = as_index(name, value)
     if not low <= n <= high:
         raise ValueError(f"{name} must be between {low} and {high}, got {n}")
     return n

@@ -12,6 +12,7 @@ from . import _core
 from ._version import __version__
 
 _MEMORY_LIMIT = 256 * 2**20
+_MOST_THREADS = 4096
 
 _threads_set: int | None = None
 _threads_here: ContextVar[int | None] = ContextVar("perturbed_threads", default=None)
@@ -33,9 +34,9 @@ def _positive(name: str, value: object) -> int:
 
 def _from_environment(name: str, text: str) -> int:
     first = text.split(",")[0].strip()  # OMP_NUM_THREADS may list one number for each nesting level
-    if not first.isdigit() or int(first) < 1:
+    if not first.isdecimal() or int(first) < 1:
         raise ValueError(f"{name} must be a positive integer, got {text!r}")
-    return int(first)
+    return min(int(first), _MOST_THREADS)
 
 
 def _default_threads() -> int:
@@ -73,7 +74,7 @@ def set_num_threads(n: int) -> None:
         At least 1.
     """
     global _threads_set
-    _threads_set = min(_positive("n", n), 4096)
+    _threads_set = min(_positive("n", n), _MOST_THREADS)
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def threads(n: int) -> Iterator[None]:
     n : int
         At least 1.
     """
-    token = _threads_here.set(min(_positive("n", n), 4096))
+    token = _threads_here.set(min(_positive("n", n), _MOST_THREADS))
     try:
         yield
     finally:

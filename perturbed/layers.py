@@ -112,9 +112,9 @@ class Perturbed:
 
     def _pick_estimator(self, estimator: str) -> str:
         names = available(self._solver, self._noise)
-        if estimator == "auto":
+        if isinstance(estimator, str) and estimator == "auto":
             return names[0]
-        if estimator not in names or not isinstance(estimator, str):
+        if not isinstance(estimator, str) or estimator not in names:
             known = ", ".join(map(repr, ["auto", *names]))
             raise ValueError(
                 f"estimator must be one of {known} for {self._solver!r} and {self._noise!r}, got {estimator!r}"

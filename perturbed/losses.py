@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import Real, Seed, one_of
+from ._checks import Real, Seed, one_of, place
 from ._run import Draw, Problem, start
 from .estimators import ExactEstimate, need_value
 from .layers import Perturbed
@@ -154,9 +154,8 @@ class FenchelYoungLoss(_Loss):
         else:
             values, gradient = _by_draws(layer, problem, draw, given, grad, smooth)
         if not np.isfinite(values).all():
-            where = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch))
-            place = f"y[{', '.join(map(str, where))}]" if where else "y"
-            raise ValueError(f"{place} {layer._solver._forbidden}")
+            where = np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch)
+            raise ValueError(f"{place('y', where)} {layer._solver._forbidden}")
         return problem.per_row(values), gradient
 
 
@@ -215,8 +214,9 @@ class PartialFenchelYoungLoss(_Loss):
 
     Notes
     -----
-    Both terms see the same noise: each draw's difference is >= 0, and its variance is small. Where the solver's answer
-    under constraints is not the best one (see its docstring), the loss is larger by what is missing, and still >= 0.
+    Both terms, and their gradients, are means over the same draws, those of the estimator "score", whatever the layer's
+    estimator is: each draw's difference is >= 0, and its variance is small. Where the solver's answer under constraints
+    is not the best one (see its docstring), the loss is larger by what is missing, and still >= 0.
 
     References
     ----------
@@ -267,6 +267,8 @@ class PartialFenchelYoungLoss(_Loss):
         ------
         ValueError
             Where a row's constraints cannot be met.
+        TypeError
+            Where constraints are None or no integers.
         """
         return self._reduce(self._evaluate(theta, constraints, epsilon, seed, row_offset, instance, False)[0])
 
@@ -290,6 +292,8 @@ class PartialFenchelYoungLoss(_Loss):
         instance: dict[str, Any], grad: bool,
     ) -> tuple[Real, Real | None]:  # fmt: skip
         layer = self._layer
+        if constraints is None:
+            raise TypeError("constraints must be given, got None: without any the loss is 0")
         bound, draw = layer._prepare(
             theta, epsilon, seed, row_offset, {**instance, "constraints": constraints}, value=True
         )

@@ -435,11 +435,14 @@ def test_pack_alignment():
     assert packed[1, 2].tolist() == [5, 5, 5, 5, -3, -1, -3, -3, -1]
     assert pt.pack_alignment(match.astype(np.float32), -3.0, -1.0).dtype == np.float32
     assert pt.pack_alignment(np.zeros((4, 2, 3)), np.zeros((4, 1, 1)), -1).shape == (4, 2, 3, 9)
+    assert np.isneginf(pt.pack_alignment(match.astype("f"), -np.inf, -1)[..., 4]).all()  # forbidden
     for args, error, words in (
         ((np.zeros(3), 0, 0), ValueError, "match must have at least 2 dimensions, got 1"),
         ((match, np.zeros(2), 0), ValueError, r"gap_open must broadcast to shape \(2, 3\), got \(2,\)"),
         ((match, 0, np.zeros((2, 3, 1))), ValueError, r"gap_extend must broadcast to shape \(2, 3\)"),
         ((match, 1j, 0), TypeError, "gap_open must be real"),
+        ((match.astype("f"), -1e300, -1), ValueError, r"^gap_open must be within the range of float32, got -1e\+300$"),
+        ((match.astype("f"), -1, 1e39), ValueError, r"^gap_extend must be within the range of float32, got 1e\+39$"),
         ((np.zeros((2, 2), complex), 0, 0), TypeError, "match must be real"),
     ):
         with pytest.raises(error, match=words):
@@ -538,16 +541,69 @@ def test_sums_that_overflow(dtype):
 
 def test_bad_solutions_of_decoders():
     fixed, edges = pt.Alignment("global", gap_open=1.0), pt.Alignment("local", transitions=True)
-    for bad in (np.ones((2, 2)), np.eye(2)[::-1], 2 * np.eye(2)):
-        for decoder in (fixed.pairs, fixed.cigar):
-            with pytest.raises(ValueError, match=r"y must be one alignment, got [24] matched cells"):
+    for decoder in (fixed.pairs, fixed.cigar):
+        for bad in (np.ones((2, 2)), np.eye(2)[::-1]):
+            with pytest.raises(ValueError, match=r"^y must be one alignment, got [24] matched cells"):
                 decoder(bad)
+            with pytest.raises(ValueError, match=r"^y\[1, 0\] must be one alignment, got [24] matched cells"):
+                decoder([[np.eye(2)], [bad]])
+        with pytest.raises(ValueError, match=r"^y must be 0 or 1, got 2.0 at y\[0, 0\]$"):
+            decoder(2 * np.eye(2))
     with pytest.raises(ValueError, match=r"y must be an alignment within lengths \(1, 2\), got a match at \(1, 1\)"):
         fixed.cigar(np.eye(2), lengths=(1, 2))
     with pytest.raises(ValueError, match=r"y must have items of shape \(n, m, 9\)"):
         edges.pairs(np.zeros((2, 2, 3)))
     assert fixed.pairs(np.zeros((2, 2))).shape == (0, 2)
     assert edges.cigar(np.zeros((3, 2, 2, 9))) == ["", "", ""]
+    twice = np.zeros((2, 2, 3))
+    twice[0, 0, 0] = 2
+    with pytest.raises(ValueError, match=r"^y must be one alignment, got 1 matched cells that are none"):
+        pt.Alignment("local").pairs(twice)
+
+
+LEARNED = [name for name, solver in SOLVERS.items() if solver.gap_open is None]
+
+
+@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (2, 2), (3, 2)])
+def test_counts_of_gaps_are_checked(name, shape):
+    """Every y of an alignment is decoded; one count more or less is refused unless that is another alignment's."""
+    solver, rng = SOLVERS[name], np.random.default_rng(7)
+    channels = options(solver)[1]
+    alignments, ys, _ = table(solver, *shape)
+    known = {y.tobytes() for y in np.asarray(ys, float)}
+    for alignment, row in zip(alignments, np.asarray(ys, float), strict=True):
+        same = {cigar(a[1]) for a, y in zip(alignments, ys, strict=True) if (y == row).all()}
+        assert cigar(alignment[1]) in same
+        assert solver.cigar(row.reshape(*shape, channels)) in same
+        for at in rng.permutation(len(row))[:6]:
+            wrong = row.copy()
+            wrong[at] += 1 if wrong[at] == 0 or rng.random() < 0.5 else -1
+            if wrong.tobytes() not in known:
+                with pytest.raises(ValueError, match=r"^y must be "):
+                    solver.cigar(wrong.reshape(*shape, channels))
+
+
+def test_counts_of_gaps_that_do_not_fit():
+    match = np.zeros((3, 3, 3))
+    match[0, 1, 0] = 1
+    free = pt.Alignment("semiglobal", free_ends=("query",))
+    none = pt.Alignment("semiglobal", free_ends=())
+    with pytest.raises(ValueError, match=r"^y must be an alignment, got counts of gaps that none has$"):
+        free.cigar(np.zeros((2, 2, 3)))
+    for solver in (pt.Alignment("global"), none):
+        for bad, steps in ((match, "1D1M1D2I"), (np.zeros((2, 2, 3)), "2D2I")):
+            with pytest.raises(ValueError, match=rf"^y must be an alignment, got other counts of .* steps '{steps}'$"):
+                solver.cigar(bad)
+    edges = np.zeros((3, 3, 9))
+    edges[0, 0, 1] = 1  # a match after a match, and none before it
+    with pytest.raises(ValueError, match=r"^y\[1\] must be an alignment, got other counts of gaps .* steps '1M'$"):
+        pt.Alignment("local", transitions=True).cigar([0 * edges, edges])
+    # beside an empty sequence no gap has a cell
+    assert pt.Alignment("global").cigar(np.zeros((2, 2, 3)), lengths=(0, 2)) == "2D"
+    for solver in (pt.Alignment("global"), free):
+        with pytest.raises(ValueError, match=r"^y must be an alignment, got other counts of gaps"):
+            solver.cigar(np.eye(3)[None, [1]], lengths=(0, 1))
 
 
 # ---- the soft counterpart ----

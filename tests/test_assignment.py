@@ -300,17 +300,13 @@ def test_what_is_no_matching_has_no_pairs():
         [[1, 1], [0, 0]],
         [[1, 0], [0, 0]],
         [[1, 1], [0, 1]],
-        [[0.5, 0.5], [0.5, 0.5]],
-        [[2, 0], [0, 1]],
-        [[-1, 0], [0, 1]],
-        [[np.nan, 0], [0, 1]],
     ):
         with pytest.raises(ValueError, match=r"^y must be a matching of 2 pairs, ones in different rows and columns"):
             pt.Assignment().pairs(bad)
     with pytest.raises(ValueError, match=r"^y\[1\] must be a matching of 2 pairs"):
         pt.Assignment().pairs([np.eye(2), np.ones((2, 2))])
-    with pytest.raises(ValueError, match="y must have at least 2 dimensions, got 1"):
-        pt.Assignment().pairs([1, 0])
+    with pytest.raises(ValueError, match=r"^y\[1, 0\] must be a matching of 2 pairs"):
+        pt.Assignment().pairs([[np.eye(2)], [np.ones((2, 2))]])
 
 
 # ---- the layer ----

@@ -62,6 +62,23 @@ with warnings.catch_warnings():
 
 E, T, V = Exception, TypeError, ValueError
 
+# what is called, the shape of an item
+DECODERS = [
+    (pt.Alignment("global", gap_open=1.0).pairs, (2, 3)),
+    (pt.Alignment("global", gap_open=1.0).cigar, (2, 3)),
+    (pt.Alignment("local", transitions=True).cigar, (2, 3, 9)),
+    (pt.Assignment().pairs, (2, 3)),
+    (pt.DTW().pairs, (2, 3)),
+    (pt.GraphPath([(0, 1), (1, 2)]).path, (2,)),
+    (pt.GraphPath([(0, 1), (1, 2)], weights="node").path, (3,)),
+    (pt.GridPath().path, (2, 3)),
+    (pt.SpanningForest().labels, (3, 3)),
+    (pt.SpanningForest(edges=[(0, 1), (1, 2)]).labels, (2,)),
+    (pt.SpanningForest(output="clusters").labels, (3, 3)),
+    (pt.Viterbi().states, (2, 3, 3)),
+    (pt.Viterbi(np.zeros((3, 3))).states, (2, 3)),
+]
+
 # what is called, with what, the exception, words that it must say
 CASES = [
     # theta: type
@@ -126,14 +143,31 @@ CASES = [
     (lambda m: pt.Argmax()(N, mask=m), np.ones(3, bool), V, r"mask must broadcast to shape \(3, 4\), got \(3,\)"),
     (lambda m: pt.Argmax()(N, mask=m), np.ones((2, 3, 4), bool), V, r"mask must broadcast to shape \(3, 4\)"),
     (lambda m: pt.Argmax()(N, mask=m), np.zeros((3, 4), bool), V, r"theta\[0\]: 0 of 4 entries are allowed"),
-    (lambda m: pt.Argmax()(N, mask=m), np.ma.masked_array([True] * 4), T, r"mask .*MaskedArray"),
+    (lambda m: pt.Argmax()(N, mask=m), np.ma.masked_array([True] * 4), T, r"mask must be .*MaskedArray \(pass np.ma.filled\(it, False\)\)$"),
     (lambda m: pt.TopK(2)(N, mask=m), np.eye(3, 4) > 0, V, r"theta\[0\]: 1 of 4 entries are allowed"),
     (lambda m: pt.GridPath()(GRID, mask=m), np.zeros((3, 4), bool), V, r"theta\[0\]: source \(0, 0\) is closed"),
     (lambda m: layer(pt.Ranking())(N, mask=m), [1, 0, 1, 1], T, r"mask must be bool"),
     (lambda s: pt.GridPath()(GRID, source=s), [3, 0], V, r"source must be a cell of the 3 x 4 grid, got \(3, 0\) in row 0"),
     (lambda s: pt.GridPath()(GRID, target=s), [[0, 0], [0, -1]], V, r"target must be a cell .*\(0, -1\) in row 1"),
     (lambda s: pt.GridPath()(GRID, source=s), [0.0, 1.0], T, r"source must be integers, got float64"),
-    (lambda s: pt.GridPath()(GRID, source=s), 3, V, r"source must broadcast to shape \(2, 2\), got \(\)|source must"),
+    (lambda s: pt.GridPath()(GRID, source=s), 3, V, r"source must have shape \(2,\) or \(2, 2\), got \(\)$"),
+    (lambda s: pt.GridPath()(GRID[0], source=s), 1, V, r"source must have shape \(2,\), got \(\)$"),
+    (lambda s: pt.GridPath()(GRID, source=s), np.uint64([0, 2**64 - 1]), V, r"source must be between -\d+ and \d+, got 18446744073709551615$"),
+    (lambda s: pt.GridPath()(GRID[None], source=s), [[[0, 0], [3, 0]]], V, r"source must be a cell .*, got \(3, 0\) in row \(0, 1\)$"),
+    (lambda s: pt.GraphPath([(0, 1)])([0.0], source=s, target=1), np.uint64(2**63 + 1), V, r"source must be .*, got 9223372036854775809$"),
+    (lambda s: pt.GraphPath([(0, 1)])([0.0], source=s, target=1), 2**70, V, r"source must be .*, got 1180591620717411303424$"),
+    (lambda s: pt.GraphPath([(0, 1)])([0.0], source=s, target=1), np.array(0, object), T, r"source must be integers, got object$"),
+    (lambda s: pt.GraphPath([(0, 1)])([0.0], source=s, target=1), np.array([True]), T, r"source must be integers, got bool$"),
+    (lambda n: pt.DTW()(GRID, lengths=n), 2, V, r"lengths must have shape \(2,\) or \(2, 2\), got \(\)$"),
+    (lambda n: pt.DTW()(GRID, lengths=n), [[1], [2]], V, r"lengths must have shape \(2,\) or \(2, 2\), got \(2, 1\)$"),
+    (lambda n: pt.DTW()(GRID[None], lengths=n), [[[3, 4], [3, 5]]], V, r"lengths must be .*, got \(3, 5\) in row \(0, 1\)$"),
+    (lambda n: pt.Alignment("local", gap_open=1)(GRID, lengths=n), 2, V, r"lengths must have shape \(2,\) or \(2, 2\), got \(\)$"),
+    (lambda n: pt.Alignment("local", gap_open=1)(GRID, lengths=n), [[1], [2]], V, r"lengths must have shape .*, got \(2, 1\)$"),
+    (lambda n: pt.Alignment("local", gap_open=1).cigar(0 * GRID, n), 2, V, r"lengths must have shape .*, got \(\)$"),
+    (lambda n: pt.Alignment("local", gap_open=1)(GRID[None], lengths=n), [[[3, 4], [3, 5]]], V, r"got \(3, 5\) in row \(0, 1\)$"),
+    (lambda n: pt.Viterbi(np.eye(4))(GRID[None], lengths=n), [[3, 4]], V, r"lengths must be in 1..3, got 4 in row \(0, 1\)$"),
+    (lambda c: pt.SpanningForest()(np.zeros((4, 4)), constraints=c), np.zeros(4, int), V, r"constraints must have shape \(4, 4\), got \(4,\)$"),
+    (lambda c: pt.SpanningForest()(np.zeros((3, 4, 4)), constraints=c), np.zeros((3, 1, 4), int), V, r"shape \(4, 4\) or \(3, 4, 4\), got \(3, 1, 4\)$"),
     (lambda s: pt.GridPath()(GRID, target=s), [[0, 0]] * 3, V, r"target must broadcast to shape \(2, 2\), got \(3, 2\)"),
     (lambda s: pt.GridPath()(GRID, target=s), "ab", T, r"target must be integers"),
     # solvers
@@ -147,7 +181,9 @@ CASES = [
     (lambda x: pt.Permutation(descending=x), None, T, r"descending must be True or False, got None"),
     (lambda x: pt.Ranking(x), True, T, r"positional argument"),
     (pt.GridPath, 5, V, r"neighbors must be 4 or 8, got 5"),
-    (pt.GridPath, "8", V, r"neighbors must be 4 or 8, got '8'"),
+    (pt.GridPath, "8", T, r"neighbors must be an integer, got str"),
+    (pt.GridPath, 4.0, T, r"neighbors must be an integer, got float"),
+    (pt.GridPath, np.array([4, 8]), T, r"neighbors must be an integer, got ndarray"),
     (lambda x: pt.GridPath(source=x), (1,), T, r"source must be a \(row, column\) pair"),
     (lambda x: pt.GridPath(target=x), (1, -1), V, r"target must be between 0 and"),
     (lambda x: pt.GridPath(target=x), (1, 0.5), T, r"target must be an integer, got float"),
@@ -156,6 +192,24 @@ CASES = [
     (lambda x: pt.Oracle(np.sign, x), -1, V, r"item_ndim must be between 0 and 32, got -1"),
     (lambda x: pt.Oracle(np.sign, linear=x), 0, T, r"linear must be True or False, got 0"),
     (lambda x: pt.Oracle(np.sign)(x, 3), N, T, r"positional argument"),
+    # decoders
+    *[
+        case
+        for call, shape in DECODERS
+        for case in (
+            (call, with_entry(np.zeros(shape), 0, 0.3), V, rf"^y must be 0 or 1, got 0.3 at y\[0{', 0' * (len(shape) - 1)}\]$"),
+            (call, with_entry(np.zeros((2, 1, *shape)), 1, 0.5), V, r"^y must be 0 or 1, got 0.5 at y\[1, 0, 0"),
+            (call, with_entry(np.zeros(shape), -1, -1), V, r"^y must be 0 or 1, got -1.0 at y\["),
+            (call, with_entry(np.zeros(shape), -1, 3), V, r"^y must be 0 or 1, got 3.0 at y\["),
+            (call, with_entry(np.zeros(shape), -1, np.nan), V, r"^y must be 0 or 1, got nan at y\["),
+            (call, np.zeros((0, *shape[1:])), V, r"^y must have at least one entry an item, got shape \(0,"),
+            (call, np.zeros((3, *shape[:-1], 0)), V, r"^y must have at least one entry an item, got shape \(3,"),
+            (call, np.zeros(shape[1:]), V, rf"^y must have at least {len(shape)} dimensions?, got {len(shape) - 1}$"),
+            (call, np.full(shape, "a"), T, r"^y must be real, got <U1"),
+        )
+    ],
+    (pt.Alignment("global").pairs, np.full((2, 2, 3), 3), V, r"^y must be 0, 1 or 2, got 3 at y\[0, 0, 0\]$"),
+    (pt.Alignment("global").cigar, with_entry(np.zeros((1, 2, 2, 3)), -1, 0.5), V, r"^y must be 0, 1 or 2, got 0.5 at y\[0, 0"),
     # objective and value
     (lambda y: pt.Argmax().objective(N, y), np.zeros(4), V, r"y must have shape \(3, 4\), got \(4,\)"),
     (lambda y: pt.Argmax().objective(N, y), with_entry(N, (1, 1), np.nan), V, r"y must be finite, got nan at y\[1, 1\]"),
@@ -196,6 +250,8 @@ CASES = [
     (lambda x: layer(noise=pt.Normal(scale=[1.0, 0.0]), estimator=x), "exact", V, r"one of 'auto', 'rao_blackwell', .*'score'"),
     (lambda x: layer(estimator=x), None, V, r"estimator must be one of"),
     (lambda x: layer(estimator=x), ["score"], V, r"estimator must be one of"),
+    (lambda x: layer(estimator=x), np.array(["score", "x"]), V, r"estimator must be one of .*, got array\("),
+    (lambda x: pt.Alignment("semiglobal", free_ends=(x,)), np.array(["query", "x"]), V, r"free_ends must be a tuple of"),
     (lambda x: layer(sampler=x), "qmc", V, r"sampler must be one of 'auto', 'iid', 'antithetic'.*got 'qmc'"),
     (lambda x: layer(sampler=x), None, V, r"sampler must be one of"),
     (lambda x: layer(sampler="antithetic", samples=x), 5, V, r"samples must be even for the antithetic sampler, got 5"),

@@ -82,7 +82,17 @@ assert pt.get_num_threads() == 5 == pt.get_config()["threads"]
 
 @pytest.mark.parametrize(
     ("own", "openmp", "expected"),
-    [("3", "5", 3), (None, "5", 5), (None, "4,2", 4), ("", "6", 6), ("2", None, 2), (None, None, None)],
+    [
+        ("3", "5", 3),
+        (None, "5", 5),
+        (None, "4,2", 4),
+        ("", "6", 6),
+        ("2", None, 2),
+        (None, None, None),
+        ("5000", "5", 4096),
+        ("9" * 20, "5", 4096),
+        (None, "9" * 20, 4096),
+    ],
 )
 def test_environment(own, openmp, expected):
     code = "import perturbed as pt; print(pt.get_num_threads())"
@@ -91,7 +101,7 @@ def test_environment(own, openmp, expected):
 
 
 @pytest.mark.parametrize("name", ["PERTURBED_NUM_THREADS", "OMP_NUM_THREADS"])
-@pytest.mark.parametrize("text", ["many", "0", "-1", "1.5"])
+@pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", "²"])
 def test_bad_environment(name, text):
     code = "import perturbed as pt; pt.Perturbed(pt.Argmax())([1., 2.])"
     unset = {"PERTURBED_NUM_THREADS": None, "OMP_NUM_THREADS": None} | {name: text}

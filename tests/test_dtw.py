@@ -199,7 +199,7 @@ def test_bad_lengths():
         ((3, 0), r"lengths must be in 1..3 and 1..4, got \(3, 0\) in row 0"),
         ((-1, 2), r"lengths must be in 1..3 and 1..4, got \(-1, 2\) in row 0"),
         ([[3, 4]] * 3, r"lengths must broadcast to shape \(2, 2\), got \(3, 2\)"),
-        ([3, 4, 1], r"lengths must broadcast to shape \(2, 2\)"),
+        ([3, 4, 1], r"lengths must have shape \(2,\) or \(2, 2\), got \(3,\)"),
     ):
         with pytest.raises(ValueError, match=words):
             pt.DTW()(theta, lengths=lengths)
@@ -257,6 +257,8 @@ def test_pairs():
     for bad in (np.zeros((3, 3)), np.eye(3)[::-1], [[1, 0, 0], [0, 0, 0], [0, 0, 1]], [[1, 1], [1, 1]], [[0, 1]]):
         with pytest.raises(ValueError, match=r"^y must be one path from \(0, 0\)"):
             pt.DTW().pairs(bad)
+        with pytest.raises(ValueError, match=r"^y\[1, 0\] must be one path from \(0, 0\)"):
+            pt.DTW().pairs([[np.ones(np.shape(bad)) * np.eye(*np.shape(bad))], [bad]])
 
 
 # ---- sizes ----

@@ -302,7 +302,8 @@ def test_constraints_from_labels():
     assert pt.constraints_from_labels([0, 0]).tolist() == [[0, 1], [1, 0]]
     for bad, error, words in (
         ([0.0, 1.0], TypeError, "labels must be integers, got float64"),
-        ([0, -2], ValueError, r"labels must be -1 \(unknown\) or not negative, got -2"),
+        ([0, -2], ValueError, r"labels must be -1 \(unknown\) or not negative, got -2 at labels\[1\]$"),
+        ([[[0, -1], [0, -2], [-3, 0]]], ValueError, r"labels must be .*, got -2 at labels\[0, 1, 1\]$"),
         (3, ValueError, "labels must have at least 1 dimension, got 0"),
     ):
         with pytest.raises(error, match=words):
@@ -387,8 +388,21 @@ def test_partial_loss_options():
     loss, theta = pt.PartialFenchelYoungLoss(layer), np.zeros((2, 4, 4))
     with pytest.raises(ValueError, match=r"^theta\[1\]: constraints need at least 3 trees, got k = 2$"):
         loss(theta, pt.constraints_from_labels([[0, 1, -1, -1], [0, 1, 2, -1]]))
+    with pytest.raises(TypeError, match="constraints must be given, got None"):
+        loss(theta, None)
     with pytest.raises(TypeError, match="masks is no instance argument of SpanningForest"):
         loss(theta, pt.constraints_from_labels([0, 1, -1, -1]), masks=1)
+    # both terms are means of the draws, whatever the layer's estimator
+    weights, known = symmetric(np.random.default_rng(2), 6), pt.constraints_from_labels([0, 0, 1, 1, -1, -1])
+    plain, *others = (
+        pt.PartialFenchelYoungLoss(pt.Perturbed(pt.SpanningForest(2), estimator=name, samples=3)).value_and_grad(
+            weights, known, seed=1
+        )
+        for name in ("score", "rao_blackwell", "directional")
+    )
+    for value, grad in others:
+        same(value, plain[0])
+        same(grad, plain[1])
     # one call, one number
     loss = pt.PartialFenchelYoungLoss(pt.Perturbed(pt.SpanningForest(2), seed=3))
     first, second = (loss(theta, pt.constraints_from_labels([0, 0, 1, -1])) for _ in range(2))

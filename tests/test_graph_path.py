@@ -477,7 +477,7 @@ def test_bad_calls(kind):
     solver = pt.GraphPath(edges, 0, 2, **options)
     theta = np.zeros((2, 2, len(edges)))
     for call, words in (
-        ({"target": [[2, 2], [2, 5]]}, "target must be a node, 0 to 4, got 5 in row 3"),
+        ({"target": [[2, 2], [2, 5]]}, r"target must be a node, 0 to 4, got 5 in row \(1, 1\)"),
         ({"source": -1}, "source must be a node, 0 to 4, got -1 in row 0"),
         ({"source": [0, 1, 2]}, r"source must broadcast to shape \(2, 2\), got \(3,\)"),
         ({"target": [[2, 2], [4, 2]]}, r"^theta\[1, 0\]: no path from source 0 to target 4$"),
@@ -530,6 +530,8 @@ def test_path():
     for bad in ([1, 0, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 1], [1, 1, 0, 1]):
         with pytest.raises(ValueError, match=r"^y must be one path, got \d edges of \d that form none"):
             solver.path(bad)
+    with pytest.raises(ValueError, match=r"^y\[1, 0\] must be one path, got 2 edges of 5 that form none"):
+        solver.path([[[1, 0, 0, 0, 1]], [[1, 0, 0, 1, 0]]])
     with pytest.raises(ValueError, match="y must be one path"):
         solver.path([1, 1, 0, 1, 0], source=1)
     nodes = pt.GraphPath(edges, 0, 3, weights="node")

@@ -359,9 +359,13 @@ def test_ends_outside():
             pt.GridPath()(theta, **{name: [[0.0, 0.0], [0.0, 1.0]]})
         with pytest.raises(ValueError, match=rf"{name} must broadcast to shape \(2, 2\)"):
             pt.GridPath()(theta, **{name: [[0, 0]] * 3})
-    for neighbors in (6, 0, "8", True, None):
+    for neighbors in (6, 0):
         with pytest.raises(ValueError, match="neighbors must be 4 or 8"):
             pt.GridPath(neighbors)
+    for neighbors in ("8", True, None, 4.0):
+        with pytest.raises(TypeError, match="neighbors must be an integer, got"):
+            pt.GridPath(neighbors)
+    assert pt.GridPath(np.int8(4)) == pt.GridPath(4)
 
 
 def test_an_item_needs_two_dimensions():
@@ -447,8 +451,8 @@ def test_no_path():
     for y in (np.zeros((3, 3)), np.eye(3), [[1, 0, 1]], [[1, 1, 1], [0, 1, 0]]):
         with pytest.raises(ValueError, match="y must be one path of 4-connected cells"):
             solver.path(y)
-    with pytest.raises(ValueError, match="y must have at least 2 dimensions, got 1"):
-        solver.path([1, 0, 1])
+    with pytest.raises(ValueError, match=r"^y\[0, 1\] must be one path of 4-connected cells, got 2 cells"):
+        solver.path([[[[1, 1], [0, 0]], [[1, 0], [0, 1]]]])
     with pytest.raises(TypeError, match="y must be real"):
         solver.path(np.array([["a"]]))
 

@@ -437,7 +437,7 @@ def test_bad_theta():
 def test_bad_k():
     theta = np.zeros((2, 3, 4, 4))
     for k, words in (
-        ([[1, 2, 4], [4, 5, 1]], "k must be between 1 and 4 .*, got 5 in row 4"),
+        ([[1, 2, 4], [4, 5, 1]], r"k must be between 1 and 4 .*, got 5 in row \(1, 1\)"),
         (0, "k must be between 1 and 4 .*, got 0 in row 0"),
         ([[1, 2]], r"k must broadcast to shape \(2, 3\), got \(1, 2\)"),
     ):
@@ -484,5 +484,25 @@ def test_bad_labels():
     together[0, 1] = together[1, 0] = together[1, 2] = together[2, 1] = 1
     with pytest.raises(ValueError, match=r"y must say of each pair of points .* and contradicts itself"):
         pt.SpanningForest(output="clusters").labels(together)
+    with pytest.raises(ValueError, match=r"^y\[1, 0\] must say of each pair of points"):
+        pt.SpanningForest(output="clusters").labels([[np.eye(3)], [together]])
+    with pytest.raises(ValueError, match=r"^y must have items of shape \(5, 5\), got \(3, 3\)"):
+        pt.SpanningForest(edges=[(0, 4)], output="clusters").labels(np.eye(3))
+    listed = pt.SpanningForest(edges=[(0, 1), (1, 2), (0, 2), (0, 1)])
+    for bad, words in (
+        (np.tril(together, -1), r"must be symmetric"),
+        (np.triu(together, 1), r"must be symmetric"),
+        (np.ones((3, 3)), r"must be a forest, got 3 edges with a cycle"),
+    ):
+        with pytest.raises(ValueError, match=f"^y {words}"):
+            pt.SpanningForest().labels(bad)
+        with pytest.raises(ValueError, match=rf"^y\[0, 1\] {words}"):
+            pt.SpanningForest().labels([[np.eye(3), bad]])
+    for bad in ([1, 1, 1, 0], [1, 0, 0, 1]):
+        with pytest.raises(ValueError, match=r"^y\[1\] must be a forest, got [23] edges with a cycle"):
+            listed.labels([[1, 1, 0, 0], bad])
+    with pytest.raises(ValueError, match=r"^y must have one entry for each of 4 edges, got \(3,\)"):
+        listed.labels([1, 1, 0])
+    assert listed.labels([0, 1, 0, 0]).tolist() == [0, 1, 1]
     assert pt.SpanningForest().labels(together).tolist() == [0, 0, 0]
     assert [x.tolist() for x in pt.SpanningForest().labels(np.zeros((2, 2, 2)))] == [[0, 1], [0, 1]]

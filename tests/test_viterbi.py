@@ -383,12 +383,14 @@ def test_states():
     assert solver.states(np.eye(3)[[2, 0]]).dtype == np.int64
     assert edges.states(one_hot([1, 2, 2, 0], (3, 3, 3))).tolist() == [1, 2, 2, 0]
     assert edges.states(np.zeros((2, 3, 3))).tolist() == []
-    for bad in (np.ones((2, 3)), [[0, 0, 0], [1, 0, 0]], [[0.5, 0.5, 0]], [[1, 0, 0], [-1, 0, 0]]):
-        with pytest.raises(ValueError, match="y must be one sequence of states, got"):
+    for bad in (np.ones((2, 3)), [[0, 0, 0], [1, 0, 0]]):
+        with pytest.raises(ValueError, match=r"^y must be one sequence of states, got"):
             solver.states(bad)
+        with pytest.raises(ValueError, match=r"^y\[0, 1\] must be one sequence of states, got"):
+            solver.states([[np.eye(3)[:2], bad]])
     broken = one_hot([1, 2, 2], (2, 3, 3))
     broken[1] = np.eye(3)[[0, 1, 1]] * [[1], [0], [0]]  # starts in another state than that reached
-    with pytest.raises(ValueError, match="y must be one sequence of states, got 2 entries"):
+    with pytest.raises(ValueError, match="y must be one sequence of states, got 2 ones"):
         edges.states(broken)
 
 

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_array, as_mask, as_theta, broadcast
+from .._checks import Real, as_array, as_ints, as_mask, as_theta, broadcast, place
 from .._run import PLAIN, Draw, Problem, solve, start
 from .._values import Frozen
+
+_COUNTS = {1: "0 or 1", 2: "0, 1 or 2"}  # how often a solution uses an entry
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,20 +166,40 @@ class Solver(Frozen):
 
 def per_row_ints(name: str, values: object, batch: tuple[int, ...], trailing: tuple[int, ...]) -> NDArray[np.int64]:
     """Integers, one entry of shape `trailing` a row or one for all: (rows or 1, *trailing)."""
-    array = as_array(name, values)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype}")
+    array = as_ints(name, values)
+    check_trailing(name, array, batch, trailing)
     if array.shape == trailing:
-        return np.array(array, dtype=np.int64, order="C").reshape(1, *trailing)
-    return np.array(broadcast(name, array, batch + trailing), dtype=np.int64, order="C").reshape(-1, *trailing)
+        return np.array(array, order="C").reshape(1, *trailing)
+    return np.array(broadcast(name, array, batch + trailing), order="C").reshape(-1, *trailing)
 
 
-def decode(name: str, y: object, item_ndim: int) -> tuple[NDArray[Any], bool]:
-    """Solutions of a decoder as (rows, *item), and whether it was one alone."""
-    array = as_array(name, y)
+def check_trailing(name: str, array: NDArray[Any], batch: tuple[int, ...], trailing: tuple[int, ...]) -> None:
+    """An entry has its own shape: only rows are broadcast."""
+    if array.shape[max(array.ndim - len(trailing), 0) :] != trailing:
+        shapes = " or ".join(map(str, dict.fromkeys((trailing, batch + trailing))))
+        raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
+
+
+def first_row(bad: Any, batch: tuple[int, ...]) -> tuple[int, str]:
+    """The first bad entry of `per_row_ints`, and what an error calls its row: "3", or "(1, 0)" of a 2-D batch."""
+    row = int(np.argmax(bad))
+    if len(bad) == 1 or len(batch) == 1:
+        return row, str(row)
+    return row, str(tuple(int(i) for i in np.unravel_index(row, batch)))
+
+
+def decode(y: object, item_ndim: int, most: int = 1) -> tuple[list[tuple[str, NDArray[Any]]], bool]:
+    """Solutions of a decoder, whole numbers up to `most`, each after its name, and whether it was one alone."""
+    array = as_array("y", y)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be real, got {array.dtype}")
+        raise TypeError(f"y must be real, got {array.dtype}")
     if array.ndim < item_ndim:
-        raise ValueError(f"{name} must have at least {item_ndim} dimensions, got {array.ndim}")
-    split = array.ndim - item_ndim
-    return array.reshape(-1, *array.shape[split:]), split == 0
+        raise ValueError(f"y must have at least {item_ndim} dimension{'s' * (item_ndim > 1)}, got {array.ndim}")
+    batch = array.shape[: array.ndim - item_ndim]
+    if 0 in array.shape[len(batch) :]:
+        raise ValueError(f"y must have at least one entry an item, got shape {array.shape}")
+    good = np.logical_or.reduce([array == count for count in range(most + 1)])
+    if not good.all():
+        where = tuple(np.argwhere(~good)[0])
+        raise ValueError(f"y must be {_COUNTS[most]}, got {array[where]} at {place('y', where)}")
+    return [(place("y", row), array[row]) for row in np.ndindex(batch)], not batch

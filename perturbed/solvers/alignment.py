@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._checks import Real, as_array, as_bool, as_theta, broadcast, one_of, real_dtype
 from .._run import PLAIN, Problem, start
 from ._alignment import cigar_of, match_channels, pairs_of
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, decode, first_row, per_row_ints
 
 _MODES = ("global", "local", "semiglobal")
 _ENDS = ("query", "target")
@@ -134,6 +134,11 @@ class Alignment(Solver):
     def _channels(self) -> int:
         return 1 if self.gap_open is not None else 9 if self.transitions else 3
 
+    @property
+    def _most(self) -> int:
+        """How often a solution may use an entry."""
+        return 2 if self._channels == 3 else 1
+
     def _ints(self, item: tuple[int, ...]) -> tuple[int, ...]:
         ends = sum(1 << _ENDS.index(name) for name in self.free_ends)
         return (_MODES.index(self.mode), (1, 3, 9).index(self._channels), ends)
@@ -241,8 +246,8 @@ class Alignment(Solver):
         ValueError
             Where the matched cells of y are no alignment.
         """
-        items, alone = decode("y", y, self._item_ndim)
-        pairs = [pairs_of(match_channels(item, self._channels)) for item in items]
+        items, alone = decode(y, self._item_ndim, self._most)
+        pairs = [pairs_of(name, match_channels(name, item, self._channels)) for name, item in items]
         return pairs[0] if alone else pairs
 
     def cigar(self, y: ArrayLike, lengths: ArrayLike | None = None) -> Any:
@@ -266,17 +271,17 @@ class Alignment(Solver):
         Raises
         ------
         ValueError
-            Where y is no alignment, or lengths are out of range.
+            Where y is no alignment, its gaps included where y counts them, or lengths are out of range.
         """
-        items, alone = decode("y", y, self._item_ndim)
+        items, alone = decode(y, self._item_ndim, self._most)
         shape = as_array("y", y).shape
-        n, m = items.shape[1:3]
+        batch, (n, m) = shape[: len(shape) - self._item_ndim], shape[len(shape) - self._item_ndim :][:2]
         given = (n, m) if lengths is None else lengths
-        sizes = np.broadcast_to(as_lengths(given, shape[: len(shape) - self._item_ndim], n, m), (len(items), 2))
+        sizes = np.broadcast_to(as_lengths(given, batch, n, m), (len(items), 2))
         free = self.free_ends if self.mode == "semiglobal" else ()
         strings = [
-            cigar_of(item, self._channels, self.mode, free, self._costs(), *map(int, size))
-            for item, size in zip(items, sizes, strict=True)
+            cigar_of(name, item, self._channels, self.mode, free, self._costs(), *map(int, size))
+            for (name, item), size in zip(items, sizes, strict=True)
         ]
         return strings[0] if alone else strings
 
@@ -299,7 +304,7 @@ def pack_alignment(match: ArrayLike, gap_open: ArrayLike, gap_extend: ArrayLike)
     Raises
     ------
     ValueError
-        Where `match` has fewer than two dimensions or the gaps' scores do not broadcast to it.
+        Where `match` has fewer than two dimensions or the gaps' scores do not broadcast to it, or overflow its dtype.
 
     Examples
     --------
@@ -316,7 +321,13 @@ def pack_alignment(match: ArrayLike, gap_open: ArrayLike, gap_extend: ArrayLike)
         raise ValueError(f"match must have at least 2 dimensions, got {base.ndim}")
     edges = ["match"] * 4 + ["gap_open", "gap_extend", "gap_open", "gap_open", "gap_extend"]
     dtype = np.result_type(dtypes[0], *(d for d, part in zip(dtypes, parts.values(), strict=True) if part.ndim))
-    return np.stack([broadcast(name, parts[name], base.shape) for name in edges], axis=-1).astype(dtype, copy=False)
+    with np.errstate(over="ignore"):  # what overflows is told, below
+        cast = {name: part.astype(dtype, copy=False) for name, part in parts.items()}
+    for name, part in parts.items():
+        bad = np.isinf(cast[name]) & np.isfinite(part)
+        if bad.any():
+            raise ValueError(f"{name} must be within the range of {dtype}, got {part[bad].flat[0]}")
+    return np.stack([broadcast(name, cast[name], base.shape) for name in edges], axis=-1)
 
 
 def as_lengths(lengths: object, batch: tuple[int, ...], n: int, m: int) -> NDArray[np.int64]:
@@ -324,8 +335,8 @@ def as_lengths(lengths: object, batch: tuple[int, ...], n: int, m: int) -> NDArr
     array = per_row_ints("lengths", lengths, batch, (2,))
     bad = (array < 0).any(-1) | (array > (n, m)).any(-1)
     if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(f"lengths must be in 0..{n} and 0..{m}, got {tuple(array[row].tolist())} in row {row}")
+        row, name = first_row(bad, batch)
+        raise ValueError(f"lengths must be in 0..{n} and 0..{m}, got {tuple(array[row].tolist())} in row {name}")
     return array
 
 
@@ -342,6 +353,6 @@ def _as_penalty(name: str, value: object) -> float | None:
 
 
 def _as_ends(ends: object) -> tuple[str, ...]:
-    if not isinstance(ends, tuple | list | set | frozenset) or not all(e in _ENDS for e in ends):
+    if not isinstance(ends, tuple | list | set | frozenset) or not all(isinstance(e, str) and e in _ENDS for e in ends):
         raise ValueError(f"free_ends must be a tuple of 'query' and 'target', got {ends!r}")
     return tuple(name for name in _ENDS if name in ends)

@@ -77,18 +77,18 @@ class Assignment(Solver):
         ValueError
             Where y is no matching of min(n, m) pairs.
         """
-        items, alone = decode("y", y, 2)
-        pairs = [_one_matching(item, "y" if alone else f"y[{row}]") for row, item in enumerate(items)]
+        items, alone = decode(y, 2)
+        pairs = [_one_matching(name, item) for name, item in items]
         return pairs[0] if alone else pairs
 
 
-def _one_matching(y: NDArray[Any], place: str) -> NDArray[np.int64]:
+def _one_matching(name: str, y: NDArray[Any]) -> NDArray[np.int64]:
     pairs = np.argwhere(y != 0).astype(np.int64, copy=False)
     most = max(int(np.bincount(side).max(initial=0)) for side in pairs.T)
     size = min(y.shape)
-    if len(pairs) != size or most > 1 or (y[tuple(pairs.T)] != 1).any():
+    if len(pairs) != size or most > 1:
         raise ValueError(
-            f"{place} must be a matching of {size} pairs, ones in different rows and columns, got {len(pairs)} entries "
-            f"that are not 0, at most {most} in a row or column"
+            f"{name} must be a matching of {size} pairs, ones in different rows and columns, got {len(pairs)} ones, at "
+            f"most {most} in a row or column"
         )
     return pairs

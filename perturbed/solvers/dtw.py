@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_int, as_theta
 from .._run import Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, decode, first_row, per_row_ints
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,8 +86,8 @@ class DTW(Solver):
         lengths = per_row_ints("lengths", instance["lengths"], theta.shape[:-2], (2,))
         bad = (lengths < 1).any(-1) | (lengths > (n, m)).any(-1)
         if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"lengths must be in 1..{n} and 1..{m}, got {tuple(lengths[row].tolist())} in row {row}")
+            row, name = first_row(bad, theta.shape[:-2])
+            raise ValueError(f"lengths must be in 1..{n} and 1..{m}, got {tuple(lengths[row].tolist())} in row {name}")
         last = lengths[:, :, None, None]
         np.copyto(theta.reshape(-1, n, m), -np.inf, where=(i >= last[:, 0]) | (j >= last[:, 1]))
         return (lengths,)
@@ -115,14 +115,14 @@ class DTW(Solver):
         ValueError
             Where the cells of y form no path from (0, 0) on.
         """
-        items, alone = decode("y", y, 2)
-        pairs = [_one_path(item) for item in items]
+        items, alone = decode(y, 2)
+        pairs = [_one_path(name, item) for name, item in items]
         return pairs[0] if alone else pairs
 
 
-def _one_path(y: NDArray[Any]) -> NDArray[np.int64]:
-    cells = np.argwhere(y > 0).astype(np.int64, copy=False)  # row by row: the order of any path
+def _one_path(name: str, y: NDArray[Any]) -> NDArray[np.int64]:
+    cells = np.argwhere(y).astype(np.int64, copy=False)  # row by row: the order of any path
     steps = np.diff(cells, axis=0)
     if len(cells) == 0 or cells[0].any() or ((steps < 0) | (steps > 1)).any():
-        raise ValueError(f"y must be one path from (0, 0) by steps (1, 0), (0, 1), (1, 1), got {len(cells)} cells")
+        raise ValueError(f"{name} must be one path from (0, 0) by steps (1, 0), (0, 1), (1, 1), got {len(cells)} cells")
     return cells

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_array, as_bool, as_int, as_theta, one_of
 from .._run import Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, decode, first_row, per_row_ints
 
 _DAG, _CYCLIC, _UNDIRECTED = range(3)
 _MOST = 2**29  # edges and nodes
@@ -176,8 +176,8 @@ class GraphPath(Solver):
         ends = per_row_ints(name, own if given is None else given, batch, ())
         bad = (ends < 0) | (ends >= nodes)
         if bad.any():
-            row = int(np.argmax(bad))
-            place = "" if given is None else f" in row {row}"
+            row, called = first_row(bad, batch)
+            place = "" if given is None else f" in row {called}"
             raise ValueError(f"{name} must be a node, 0 to {nodes - 1}, got {ends[row]}{place}")
         return np.ascontiguousarray(self._number(ends))
 
@@ -209,16 +209,17 @@ class GraphPath(Solver):
         ValueError
             Where y is no path.
         """
-        items, alone = decode("y", y, 1)
+        items, alone = decode(y, 1)
         if source is not None:
             source = as_int("source", source, 0, _MOST)
         walk = self._nodes_of_edges if self.weights == "edge" else self._nodes_in_order
         paths = []
-        for item in items:
-            used = np.flatnonzero(item > 0)
+        for name, item in items:
+            used = np.flatnonzero(item)
             found = walk(used, source) if len(item) == self._entries(len(item)) else None
             if found is None:
-                raise ValueError(f"y must be one path, got {len(used)} {self.weights}s of {len(item)} that form none")
+                got = f"{len(used)} {self.weights}s of {len(item)}"
+                raise ValueError(f"{name} must be one path, got {got} that form none")
             paths.append(np.array(found, dtype=np.int64))
         return paths[0] if alone else paths
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import Real, as_int
-from ._base import Solver, decode, per_row_ints
+from .._checks import Real, as_index, as_int
+from ._base import Solver, decode, first_row, per_row_ints
 
 Cell = tuple[int, int]
 
@@ -87,9 +87,10 @@ class GridPath(Solver):
     _clipped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.neighbors not in (4, 8) or isinstance(self.neighbors, bool):
-            raise ValueError(f"neighbors must be 4 or 8, got {self.neighbors!r}")
-        object.__setattr__(self, "neighbors", int(self.neighbors))
+        neighbors = as_index("neighbors", self.neighbors)
+        if neighbors not in (4, 8):
+            raise ValueError(f"neighbors must be 4 or 8, got {neighbors}")
+        object.__setattr__(self, "neighbors", neighbors)
         object.__setattr__(self, "source", _as_cell("source", self.source))
         object.__setattr__(self, "target", _as_cell("target", self.target))
 
@@ -114,9 +115,9 @@ class GridPath(Solver):
         cells = per_row_ints(name, given, shape[:-2], (2,))
         bad = (cells < 0).any(-1) | (cells >= (h, w)).any(-1)
         if bad.any():
-            row = int(np.argmax(bad))
+            row, called = first_row(bad, shape[:-2])
             raise ValueError(
-                f"{name} must be a cell of the {h} x {w} grid, got {tuple(cells[row].tolist())} in row {row}"
+                f"{name} must be a cell of the {h} x {w} grid, got {tuple(cells[row].tolist())} in row {called}"
             )
         return np.ascontiguousarray(cells[:, 0] * w + cells[:, 1])
 
@@ -140,8 +141,9 @@ class GridPath(Solver):
         ValueError
             Where the cells of y form no path.
         """
-        items, alone = decode("y", y, 2)
-        paths = [self._one_path(item, _as_cell("source", source) or self.source or (0, 0)) for item in items]
+        items, alone = decode(y, 2)
+        start = _as_cell("source", source) or self.source or (0, 0)
+        paths = [self._one_path(name, item, start) for name, item in items]
         return paths[0] if alone else paths
 
     def _near(self, cell: Cell, cells: dict[Cell, int]) -> Iterator[Cell]:
@@ -150,8 +152,8 @@ class GridPath(Solver):
             if other in cells:
                 yield other
 
-    def _one_path(self, y: NDArray[Any], source: Cell) -> NDArray[np.int64]:
-        cells = {(int(r), int(c)): 0 for r, c in np.argwhere(y > 0)}
+    def _one_path(self, name: str, y: NDArray[Any], source: Cell) -> NDArray[np.int64]:
+        cells = {(int(r), int(c)): 0 for r, c in np.argwhere(y)}
         ends = [cell for cell in cells if sum(1 for _ in self._near(cell, cells)) <= 1]
         starts = [source] if source in cells and (source in ends or not ends) else ends
         for start in starts:
@@ -159,7 +161,7 @@ class GridPath(Solver):
             if order is not None:
                 return np.array(order, dtype=np.int64)
         raise ValueError(
-            f"y must be one path of {self.neighbors}-connected cells, got {len(cells)} cells that form none"
+            f"{name} must be one path of {self.neighbors}-connected cells, got {len(cells)} cells that form none"
         )
 
     def _walk(self, start: Cell, cells: dict[Cell, int]) -> list[Cell] | None:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import as_array, as_int, as_mask, as_theta, broadcast, one_of
+from .._checks import as_array, as_int, as_mask, as_theta, broadcast, one_of, place
 from .._pairs import Pairs, pack_same, pack_symmetric
 from .._run import PLAIN, Draw, Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, check_trailing, decode, first_row, per_row_ints
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -140,7 +140,7 @@ class SpanningForest(Solver):
         array = as_theta(theta, 2 if dense else 1)
         split = array.ndim - (2 if dense else 1)
         batch, item = array.shape[:split], array.shape[split:]
-        self._check_item(item)
+        self._check_item("theta", item)
         n = self._points(item)
         if dense:
             array = np.ascontiguousarray(pack_symmetric("theta", array, -np.inf))
@@ -158,11 +158,11 @@ class SpanningForest(Solver):
         solution = (n, n) if layout else item
         return Problem(self._core_name, ints, arrays, array, batch, item, solution, None, layout)
 
-    def _check_item(self, item: tuple[int, ...]) -> None:
+    def _check_item(self, name: str, item: tuple[int, ...]) -> None:
         if self.edges is None and item[0] != item[1]:
-            raise ValueError(f"theta must have items of shape (n, n), got {item}")
+            raise ValueError(f"{name} must have items of shape (n, n), got {item}")
         if self.edges is not None and item != (len(np.asarray(self.edges)),):
-            raise ValueError(f"theta must have one entry for each of {len(np.asarray(self.edges))} edges, got {item}")
+            raise ValueError(f"{name} must have one entry for each of {len(np.asarray(self.edges))} edges, got {item}")
 
     def _trees(self, k: object, batch: tuple[int, ...], n: int) -> NDArray[np.int64] | None:
         """The number of trees of each row, or None where all have the solver's."""
@@ -173,8 +173,8 @@ class SpanningForest(Solver):
         trees = per_row_ints("k", k, batch, ())
         bad = (trees < 1) | (trees > n)
         if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"k must be between 1 and {n} (the number of points), got {trees[row]} in row {row}")
+            row, name = first_row(bad, batch)
+            raise ValueError(f"k must be between 1 and {n} (the number of points), got {trees[row]} in row {name}")
         return trees
 
     def labels(self, y: ArrayLike) -> Any:
@@ -193,24 +193,33 @@ class SpanningForest(Solver):
         Raises
         ------
         ValueError
-            Where y says which points are connected and contradicts itself.
+            Where y is no forest, or says which points are connected and contradicts itself.
         """
         matrix = self.edges is None or self.output == "clusters"
-        items, alone = decode("y", y, 2 if matrix else 1)
-        found = [self._one(item) for item in items]
+        items, alone = decode(y, 2 if matrix else 1)
+        found = [self._one(name, item) for name, item in items]
         return found[0] if alone else found
 
-    def _one(self, y: NDArray[Any]) -> NDArray[np.int64]:
-        if self.output == "clusters" or self.edges is None:
-            if y.shape[0] != y.shape[1]:
-                raise ValueError(f"y must have items of shape (n, n), got {y.shape}")
-            n, ends = y.shape[0], np.argwhere(np.triu(y, 1) > 0)
+    def _one(self, name: str, y: NDArray[Any]) -> NDArray[np.int64]:
+        clusters = self.output == "clusters"
+        if clusters or self.edges is None:
+            n = len(y) if self.edges is None else self._points(y.shape)
+            if y.shape != (n, n):
+                wanted = "(n, n)" if self.edges is None else (n, n)
+                raise ValueError(f"{name} must have items of shape {wanted}, got {y.shape}")
+            ends = np.argwhere(np.triu(y, 1))
         else:
-            self._check_item(y.shape)
-            n, ends = self._points(y.shape), np.asarray(self.edges)[y > 0]
+            self._check_item(name, y.shape)
+            n, ends = self._points(y.shape), np.asarray(self.edges)[y != 0]
         first = _first_points(n, ends)
-        if self.output == "clusters" and not np.array_equal(first[:, None] == first, y > 0):
-            raise ValueError("y must say of each pair of points whether they share a tree, and contradicts itself")
+        if clusters:
+            if not np.array_equal(first[:, None] == first, y):
+                words = "must say of each pair of points whether they share a tree, and contradicts itself"
+                raise ValueError(f"{name} {words}")
+        elif self.edges is None and not np.array_equal(y, y.T):
+            raise ValueError(f"{name} must be symmetric, to say which edges a forest has")
+        elif len(ends) != n - len(np.unique(first)):
+            raise ValueError(f"{name} must be a forest, got {len(ends)} edges with a cycle")
         return np.unique(first, return_inverse=True)[1].reshape(-1).astype(np.int64, copy=False)
 
 
@@ -255,7 +264,8 @@ def constraints_from_labels(labels: ArrayLike) -> NDArray[np.int8]:
     if array.ndim < 1:
         raise ValueError("labels must have at least 1 dimension, got 0")
     if (array < -1).any():
-        raise ValueError(f"labels must be -1 (unknown) or not negative, got {array.min()}")
+        where = tuple(np.argwhere(array < -1)[0])
+        raise ValueError(f"labels must be -1 (unknown) or not negative, got {array[where]} at {place('labels', where)}")
     rows, columns = array[..., :, None], array[..., None, :]
     known = (rows != -1) & (columns != -1)
     result: NDArray[np.int8] = np.where(known, np.where(rows == columns, np.int8(1), np.int8(-1)), np.int8(0))
@@ -271,10 +281,9 @@ def _as_constraints(constraints: object, batch: tuple[int, ...], n: int) -> NDAr
     array = as_array("constraints", constraints)
     if array.dtype.kind not in "iu":
         raise TypeError(f"constraints must be integers, got {array.dtype}")
+    check_trailing("constraints", array, batch, (n, n))
     if array.ndim != 2:
         array = broadcast("constraints", array, (*batch, n, n))
-    elif array.shape != (n, n):
-        raise ValueError(f"constraints must have shape ({n}, {n}) or {(*batch, n, n)}, got {array.shape}")
     if ((array < -1) | (array > 1)).any():
         bad = array[(array < -1) | (array > 1)].flat[0]
         raise ValueError(f"constraints must be 1 (must-link), -1 (cannot-link) or 0, got {bad}")

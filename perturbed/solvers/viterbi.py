@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import Real, as_array, as_theta
 from .._run import Problem
-from ._base import Solver, decode, per_row_ints
+from ._base import Solver, decode, first_row, per_row_ints
 
 _EDGES, _ONE, _EACH = range(3)
 
@@ -111,8 +111,8 @@ class Viterbi(Solver):
         lengths = per_row_ints("lengths", instance["lengths"], batch, ())
         bad = (lengths < 1) | (lengths > steps + more)
         if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"lengths must be in 1..{steps + more}, got {lengths[row]} in row {row}")
+            row, name = first_row(bad, batch)
+            raise ValueError(f"lengths must be in 1..{steps + more}, got {lengths[row]} in row {name}")
         beyond = np.arange(steps) >= lengths[:, None] - more
         flat = theta.reshape(rows, *theta.shape[len(batch) :])
         flat[np.broadcast_to(beyond, (rows, steps))] = -np.inf
@@ -160,23 +160,23 @@ class Viterbi(Solver):
         ValueError
             Where y is no sequence of states.
         """
-        items, alone = decode("y", y, self._item_ndim)
-        states = [self._one_sequence(item) for item in items]
+        items, alone = decode(y, self._item_ndim)
+        states = [self._one_sequence(name, item) for name, item in items]
         return states[0] if alone else states
 
-    def _one_sequence(self, y: NDArray[Any]) -> NDArray[np.int64]:
+    def _one_sequence(self, name: str, y: NDArray[Any]) -> NDArray[np.int64]:
         flat = y.reshape(len(y), -1)
-        used = flat > 0
+        used = flat != 0
         count = used.sum(1)
         length = int(count.sum())
         place = used.argmax(1)[:length]
-        good = (flat == used).all() and (count[:length] == 1).all()
+        good = bool((count[:length] == 1).all())
         if self._fixed is None:
             before, after = np.divmod(place, y.shape[-1])
             good = good and (before[1:] == after[:-1]).all()
             place = np.concatenate([before[:1], after])
         if not good:
-            raise ValueError(f"y must be one sequence of states, got {length} entries > 0 that form none")
+            raise ValueError(f"{name} must be one sequence of states, got {length} ones that form none")
         states: NDArray[np.int64] = place.astype(np.int64, copy=False)
         return states
 
