@@ -156,6 +156,24 @@ def test_items_are_copies_in_thetas_type():
     assert est.y.dtype == np.float32
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_fn_may_fill_one_buffer_again_and_again(batched):
+    theta = np.random.default_rng(0).normal(size=(4, 3))
+    samples = 25
+    buffer = np.zeros((samples, 3) if batched else 3)
+
+    def fill(x):
+        answer = buffer[: len(x)] if batched else buffer
+        answer[...] = pick(x)
+        return answer
+
+    options = {"samples": samples, "estimator": "score", "seed": 0}
+    one = pt.Perturbed(pt.Oracle(fill, batched=batched), **options).estimate(theta)
+    other = pt.Perturbed(pt.Argmax(), **options).estimate(theta)
+    same(one.y, other.y)
+    same(one.vjp(theta), pt.Perturbed(pt.Oracle(pick), **options).estimate(theta).vjp(theta))
+
+
 @pytest.mark.parametrize("answer", [bool, np.int8, np.float16, np.float32, np.float64, list])
 def test_answers_of_any_real_type(answer):
     def fn(x):

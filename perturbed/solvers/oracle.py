@@ -156,17 +156,18 @@ class _Call:
             answer = self._call(row, first, len(items), items, keywords)
             if answer.ndim < 1 or len(answer) != len(items):
                 raise ValueError(f"fn must return {len(items)} solutions for a stack of as many, got {answer.shape}")
-            answers = [answer]
+            result = np.array(answer, self.dtype, order="C")
         else:
-            answers = []
+            result = np.empty(0, self.dtype)
             for m, item in enumerate(items):
-                answer = self._call(row, first + m if first >= 0 else -1, 1, item, keywords)[None]
-                if answers and answer.shape != answers[0].shape:
+                answer = self._call(row, first + m if first >= 0 else -1, 1, item, keywords)
+                if m == 0:
+                    result = np.empty((len(items), *answer.shape), self.dtype)
+                elif answer.shape != result.shape[1:]:
                     raise ValueError(
-                        f"fn must return one shape for all items, got {answers[0].shape[1:]} and {answer.shape[1:]}"
+                        f"fn must return one shape for all items, got {result.shape[1:]} and {answer.shape}"
                     )
-                answers.append(answer)
-        result = np.concatenate(answers).astype(self.dtype, copy=False)
+                result[m] = answer  # a copy: fn may fill one buffer again and again
         if solution is not None and result.shape[1:] != solution:
             raise ValueError(f"fn must return one shape for all items, got {solution} and {result.shape[1:]}")
         if not np.isfinite(result).all():
