@@ -55,6 +55,7 @@ class Problem:
     solution: tuple[int, ...]  # the user's
     oracle: Callable[..., Any] | None = None
     layout: Layout | None = None  # None: the core's arrays are the user's
+    beyond: str | None = None  # what its instance arguments bring that is no linear oracle (`Solver._no_moves`)
 
     @property
     def core_item(self) -> tuple[int, ...]:

@@ -42,7 +42,7 @@ class Perturbed:
     estimator : {"auto", "exact", "rao_blackwell", "directional", "score"}, default "auto"
         How derivatives are estimated; "auto" takes the best that solver and noise allow. "score" exists for all;
         "rao_blackwell" integrates each coordinate's own noise out; "directional" (normal noise) makes two solves a
-        draw in the pullback, and has a VJP for linear oracles only.
+        draw in the pullback, and has a VJP for linear oracles only (not for constrained forests).
     sampler : {"auto", "iid", "antithetic", "lhs", "sobol"}, default "auto"
         How draws depend on each other. Antithetic draws come in mirrored pairs (M even); "lhs" (Latin hypercube) has
         one draw in each of M equally likely shares of every coordinate; its standard errors are those of independent
@@ -231,6 +231,9 @@ class Perturbed:
         if solver._core_name == "oracle":
             return self._prepare_oracle(theta, epsilon, seed, draw, instance)
         problem = (solver._of_value() if value else solver)._problem(theta, instance)
+        problem.beyond = solver._no_moves(instance)
+        if problem.beyond is not None and draw.baseline == BEST:  # which takes J for symmetric
+            draw.baseline = BASELINES["hybrid"]
         self._finish(draw, problem.batch, problem.item, problem.theta.dtype, epsilon, seed, problem)
         return problem, draw
 
@@ -286,7 +289,9 @@ class Perturbed:
         if beyond is None:
             return method
         if self._options["estimator"] == "rao_blackwell":
-            raise ValueError(f"estimator must be 'auto' or 'score' for {beyond}, got 'rao_blackwell'")
+            names = [name for name in self._without_exact() if name != "rao_blackwell"]
+            known = ", ".join(map(repr, ["auto", *names]))
+            raise ValueError(f"estimator must be one of {known} for {beyond}, got 'rao_blackwell'")
         return "score"
 
     def _for_size(self, method: str, problem: Problem) -> str:
@@ -403,7 +408,7 @@ class Perturbed:
         Berthet et al., NeurIPS 2020, equation 5.
         """
         need_score(self._noise)
-        ESTIMATES[self._method].check_vjp(self._solver)
+        ESTIMATES[self._method].check_vjp(self._solver, self._solver._no_moves(instance))
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
         return estimate._give_y(False), estimate.vjp
 
