@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, one_of
+from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, check_widths, one_of
 from ._run import BASELINES, BEST, SAMPLERS, Draw, Problem, start
 from ._values import _show
 from .estimators import ESTIMATES, BeyondExactError, Estimate, ExactEstimate, available, need_score, need_value
@@ -36,7 +36,8 @@ class Perturbed:
     noise : {"normal", "gumbel", "laplace", "logistic"} or noise object, default "normal"
         Distribution of Z.
     epsilon : float or array_like, broadcasts to the batch, default 1
-        Width of the noise, > 0, in the unit of theta.
+        Width of the noise, > 0, in the unit of theta. It, and its products with the noise's `scale` (where that is not
+        0), must be from 1e-30 to 1e30 for float32, from 1e-100 to 1e100 for float64.
     samples : int, default 100
         Draws M of each row.
     estimator : {"auto", "exact", "rao_blackwell", "directional", "score"}, default "auto"
@@ -255,6 +256,8 @@ class Perturbed:
         noise = self._noise
         draw.epsilon = as_epsilon(self._epsilon if epsilon is None else epsilon, batch, dtype)
         draw.noise = noise._spec(item)
+        if draw.noise[5] is not None:
+            check_widths(draw.epsilon, draw.noise[5], dtype)
         if problem is not None and problem.layout is not None:
             item, widths = problem.core_item, draw.noise[5]
             if widths is not None:
@@ -262,7 +265,7 @@ class Perturbed:
                 draw.noise = (*draw.noise[:5], packed, *draw.noise[6:])
         if not noise._additive and len(draw.epsilon):
             widths = draw.noise[5]
-            noise._check_width(float(draw.epsilon.max()) * (1.0 if widths is None else float(widths.max())))
+            noise._check_width(float(draw.epsilon.max()) * (1.0 if widths is None else float(widths.max())), dtype)
         draw.key = self._key(seed)
         if isinstance(noise, Noise):
             draw.noise = _bind_sample(noise, draw, item, dtype)
