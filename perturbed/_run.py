@@ -129,6 +129,7 @@ class Draw:
     samples: int = 1
     sampler: int = 0
     baseline: int = 0
+    call: int = -1  # its number in the layer's count; -1: none was taken
 
 
 PLAIN = Draw()

@@ -57,7 +57,9 @@ class Perturbed:
         J g, which are equal, entry by entry and projects on the hull of the solutions: less error, not linear in g.
     seed : int, SeedSequence, Generator or None
         With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate).
-        Without one the operating system gives one for each call. Copies and pickles keep the number.
+        Without one the operating system gives one for each call. Copies and pickles keep the number. A call that fails
+        gives its number back, unless another one was made meanwhile. A Generator is asked for one number a call, which
+        a call that fails does not give back where it failed by what theta or another array holds.
 
     Raises
     ------
@@ -196,22 +198,33 @@ class Perturbed:
 
     # ---- a call ----
 
-    def _key(self, seed: Seed) -> int:
+    def _take_key(self, draw: Draw, seed: Seed) -> None:
         """The key of this call: of the seed given, else of the layer's own, whose count goes on."""
-        if seed is not None:
-            return as_key(seed, 0)
-        if self._seed is None:
-            return as_key(None, 0)
+        if seed is not None or self._seed is None:
+            draw.key = as_key(seed, 0)
+            return
         with self._lock:
-            call = self._calls
+            draw.call = self._calls
             self._calls += 1
-            return as_key(self._seed, call)
+            draw.key = as_key(self._seed, draw.call)
+
+    def _give_back(self, call: int) -> None:
+        """The number of a call that failed, unless a later one is taken."""
+        with self._lock:
+            if self._calls == call + 1:
+                self._calls = call
+
+    def _counting(self, draw: Draw) -> _Counting:
+        """Inside, a call that fails is none."""
+        return _Counting(self, draw)
 
     def _prepare(
         self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int, instance: dict[str, Any],
         samples: int | None = None, value: bool = False,
     ) -> tuple[Problem, Draw]:  # fmt: skip
-        """Everything about a call, checked; the layer's count goes on only when the rest is right.
+        """Everything about a call, checked but for what the core checks; the layer's count goes on when that is right.
+
+        The rest of the call is made inside `_counting`, which takes the count back where the rest fails.
 
         value: the problem is the one whose objective the value is (`Solver._of_value`).
         """
@@ -247,7 +260,8 @@ class Perturbed:
         array = as_theta(theta, self._solver._item_ndim)
         split = array.ndim - self._solver._item_ndim
         self._finish(draw, array.shape[:split], array.shape[split:], array.dtype, epsilon, seed)
-        return self._solver._problem(array, instance, draw), draw
+        with self._counting(draw):
+            return self._solver._problem(array, instance, draw), draw
 
     def _finish(
         self, draw: Draw, batch: tuple[int, ...], item: tuple[int, ...], dtype: np.dtype[Any],
@@ -266,7 +280,7 @@ class Perturbed:
         if not noise._additive and len(draw.epsilon):
             widths = draw.noise[5]
             noise._check_width(float(draw.epsilon.max()) * (1.0 if widths is None else float(widths.max())), dtype)
-        draw.key = self._key(seed)
+        self._take_key(draw, seed)
         if isinstance(noise, Noise):
             draw.noise = _bind_sample(noise, draw, item, dtype)
 
@@ -277,13 +291,14 @@ class Perturbed:
         method = self._by_draws(instance)
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, value=only_value)
         solver = self._solver._of_value() if only_value else self._solver
-        if self._method == "exact":
-            exact = self._exact(solver, problem, draw, value)
-            if exact is not None:
-                return exact
-        method = self._for_size(method, problem)
-        result: Estimate = ESTIMATES[method](solver, self._noise, problem, draw, value=value)
-        return result
+        with self._counting(draw):
+            if self._method == "exact":
+                exact = self._exact(solver, problem, draw, value)
+                if exact is not None:
+                    return exact
+            method = self._for_size(method, problem)
+            result: Estimate = ESTIMATES[method](solver, self._noise, problem, draw, value=value)
+            return result
 
     def _by_draws(self, instance: dict[str, Any]) -> str:
         """The estimator of a call that has no exact form."""
@@ -349,7 +364,9 @@ class Perturbed:
         ValueError
             Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
-        return self._estimate(theta, epsilon, seed, row_offset, instance, False)._give_y(True)
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
+        with self._counting(estimate._draw):
+            return estimate._give_y(True)
 
     def value(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -368,7 +385,9 @@ class Perturbed:
             Where the solver is no linear oracle, or the noise has no mean; else as for a call.
         """
         need_value(self._solver, self._noise)
-        return self._estimate(theta, epsilon, seed, row_offset, instance, True, True).value
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True, True)
+        with self._counting(estimate._draw):
+            return estimate.value
 
     def value_and_grad(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -386,7 +405,8 @@ class Perturbed:
         """
         need_value(self._solver, self._noise)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True, True)
-        return estimate.value, estimate.value_grad()
+        with self._counting(estimate._draw):
+            return estimate.value, estimate.value_grad()
 
     def vjp(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -413,7 +433,8 @@ class Perturbed:
         need_score(self._noise)
         ESTIMATES[self._method].check_vjp(self._solver, self._solver._no_moves(instance))
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
-        return estimate._give_y(False), estimate.vjp
+        with self._counting(estimate._draw):
+            return estimate._give_y(False), estimate.vjp
 
     def jvp(
         self, theta: ArrayLike, tangent: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None,
@@ -433,7 +454,8 @@ class Perturbed:
         """
         need_score(self._noise)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
-        return estimate.y, estimate.jvp(tangent)
+        with self._counting(estimate._draw):
+            return estimate.y, estimate.jvp(tangent)
 
     def jacobian(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -447,7 +469,9 @@ class Perturbed:
             Row by row of the batch, in 1 / the unit of theta.
         """
         need_score(self._noise)
-        return self._estimate(theta, epsilon, seed, row_offset, instance, False).jacobian()
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
+        with self._counting(estimate._draw):
+            return estimate.jacobian()
 
     def sample(
         self, theta: ArrayLike, n: int, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -467,9 +491,10 @@ class Perturbed:
         """
         count = as_int("n", n, 1, 2**32 - 1)
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, count)
-        run = start(problem, draw)
-        y = run.solutions(0, len(draw.epsilon), 0, count)  # type: ignore[arg-type]
-        return problem.solutions(y, count)
+        with self._counting(draw):
+            run = start(problem, draw)
+            y = run.solutions(0, len(draw.epsilon), 0, count)  # type: ignore[arg-type]
+            return problem.solutions(y, count)
 
     def estimate(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -483,6 +508,22 @@ class Perturbed:
             With `y`, `value`, derivatives, standard errors and atoms.
         """
         return self._estimate(theta, epsilon, seed, row_offset, instance, True)
+
+
+class _Counting:
+    """The part of a call that comes after its number is taken: where it fails the number is given back."""
+
+    __slots__ = ("draw", "layer")
+
+    def __init__(self, layer: Perturbed, draw: Draw) -> None:
+        self.layer, self.draw = layer, draw
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and self.draw.call >= 0:
+            self.layer._give_back(self.draw.call)
 
 
 def _frozen(epsilon: ArrayLike) -> Any:

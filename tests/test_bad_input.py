@@ -365,6 +365,68 @@ def test_a_failed_call_does_not_count():
     np.testing.assert_array_equal(one(N), other(N))
 
 
+@pytest.mark.parametrize("estimator", ["exact", "score"])
+def test_a_call_that_the_core_refuses_does_not_count(estimator):
+    """Nor one that fails later, by a tangent or a solution to be learned."""
+    one, other = layer(seed=3, estimator=estimator), layer(seed=3, estimator=estimator)
+    loss, y = pt.FenchelYoungLoss(one), np.eye(3, 4)
+    calls = [
+        lambda x=bad, call=call: call(x)
+        for bad in (N * np.nan, N + np.inf, np.full((3, 4), -np.inf))
+        for call in (one, one.value, one.value_and_grad, one.vjp, one.jacobian, one.estimate)
+    ]
+    calls += [
+        lambda: one(N, mask=np.zeros(4, bool)),
+        lambda: one.sample(N * np.nan, 3),
+        lambda: one.jvp(N, N[0]),
+        lambda: one.jvp(N, N * np.nan),
+        lambda: loss(N, N[0]),
+        lambda: loss.value_and_grad(N, N * np.nan),
+        lambda: loss(with_entry(N, (0, 0), -np.inf), y),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"theta|tangent|y must|y\["):
+            call()
+        assert one._calls == 0
+    np.testing.assert_array_equal(one.sample(N, 5), other.sample(N, 5))
+
+
+def test_a_call_in_which_fn_raises_does_not_count():
+    fails = [True]
+
+    def fn(x):
+        if fails[0]:
+            raise KeyError
+        return np.eye(4)[x.argmax()]
+
+    one, other = layer(pt.Oracle(fn), seed=3), layer(pt.Oracle(fn), seed=3)
+    for call in (one, one.vjp, one.value):
+        with pytest.raises(KeyError):
+            call(N)
+    fails[0] = False
+    np.testing.assert_array_equal(one(N), other(N))
+
+
+def test_a_failed_call_leaves_the_count_to_a_later_one():
+    """One that was made meanwhile keeps its number, and the next one gets a new one."""
+    inner = []
+
+    def fn(x):
+        if not inner:
+            inner.append(None)
+            inner[0] = one.sample(N, 2)
+            raise KeyError
+        return np.eye(4)[x.argmax()]
+
+    one, other = layer(pt.Oracle(fn), seed=3), layer(seed=3)
+    with pytest.raises(KeyError):
+        one(N)
+    assert one._calls == 2
+    other.sample(N, 2)
+    np.testing.assert_array_equal(inner[0], other.sample(N, 2))
+    np.testing.assert_array_equal(one.sample(N, 2), other.sample(N, 2))
+
+
 def test_a_layer_works_after_errors():
     fine = layer(pt.TopK(2), samples=20)
     want = fine(N, seed=1)
