@@ -1,6 +1,7 @@
 """Oracle: a Python function as a solver. How often, in which order and with what it is called, and what comes back."""
 
 import pickle
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -223,6 +224,35 @@ def test_sequences_are_keywords_too():
     fn = Counted(pick)
     pt.Oracle(fn)(np.zeros((3, 4)), graph=["a", {"b": 1}, None], size=(1, 2, 3))
     assert fn.keywords == [{"graph": "a", "size": 1}, {"graph": {"b": 1}, "size": 2}, {"graph": None, "size": 3}]
+
+
+@pytest.mark.parametrize("value", [range(3), deque([0, 1, 2]), (0, 1, 2), np.arange(3)])
+def test_any_sequence_is_a_keyword(value):
+    fn = Counted(pick)
+    pt.Oracle(fn)(np.zeros((3, 4)), size=value)
+    assert [k["size"] for k in fn.keywords] == [0, 1, 2]
+
+
+def test_nested_sequences_are_keywords_of_wider_batches():
+    theta = np.zeros((2, 3, 4))
+    for value in ([["a", "b", "c"], ("d", "e", "f")], [np.array(["a", "b", "c"]), deque("def")]):
+        fn = Counted(pick)
+        pt.Oracle(fn)(theta, name=value)
+        assert [k["name"] for k in fn.keywords] == list("abcdef")
+    for value in (["abc", "def"], [["a", "b", "c"], ["d", "e"]], [[1, 2], [3, 4], [5, 6]], list("abcdef"), 7):
+        with pytest.raises(ValueError, match=r"name must have one entry for each row of the batch \(2, 3\)"):
+            pt.Oracle(pick)(theta, name=value)
+
+
+def test_keywords_that_do_not_fit_are_told():
+    for value, words in (
+        (5, "got int, which is no array or sequence"),
+        ("abc", "got str, which is no array or sequence"),
+        ([1, 2], "got list of length 2"),
+        (np.zeros((2, 3)), r"got shape \(2, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            pt.Oracle(pick)(np.zeros((3, 4)), weight=value)
 
 
 def test_one_item_takes_keywords_as_they_are():

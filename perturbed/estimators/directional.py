@@ -19,7 +19,7 @@ def has_directional(solver: Solver, noise: NoiseBase) -> bool:
     return isinstance(noise, Normal)
 
 
-def symmetric(solver: Solver, beyond: str | None) -> bool:
+def symmetric(solver: Solver, beyond: str | None = None) -> bool:
     """Say whether J is a Hessian (up to a sign): a linear oracle, nothing clipped, and nothing found by search."""
     return solver._linear and not solver._clipped and solver._of_value() is solver and beyond is None
 

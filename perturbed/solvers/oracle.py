@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
@@ -24,7 +24,9 @@ class Oracle(Solver):
     fn : callable
         ``fn(item, **keywords)`` gives the solution of one item, or ``fn(stack, **keywords)`` those of the whole stack
         (M, *item) when `batched`. Each solution has the same shape; it is converted to theta's dtype. Keywords of the
-        call go to `fn`, each cut to its row's entry (an array or a sequence with one entry a row).
+        call go to `fn`, each cut to its row's entry: an array whose first dimensions are the batch, or a sequence (any
+        but str and bytes; nested for a batch of more dimensions) with one entry a row. What is the same for all rows
+        belongs into `fn`: ``functools.partial``.
     item_ndim : int, default 1
         Dimensions of an item; those before are batch.
     batched : bool, default False
@@ -102,18 +104,37 @@ def _cut(instance: dict[str, Any], batch: tuple[int, ...]) -> list[dict[str, Any
         return [instance] * rows
     flat: dict[str, Any] = {}
     for name, value in instance.items():
-        if isinstance(value, np.ndarray) and value.shape[: len(batch)] == batch:
-            flat[name] = value.reshape(rows, *value.shape[len(batch) :])
-        elif len(batch) == 1 and isinstance(value, list | tuple) and len(value) == rows:
-            flat[name] = value
-        else:
-            got = np.shape(value) if isinstance(value, np.ndarray) else f"{type(value).__name__} of {_length(value)}"
-            raise ValueError(f"{name} must have one entry for each row of the batch {batch}, got {got}")
+        entries = _entries(value, batch)
+        if entries is None:
+            raise ValueError(f"{name} must have one entry for each row of the batch {batch}, got {_size(value)}")
+        flat[name] = entries
     return [{name: value[row] for name, value in flat.items()} for row in range(rows)]
 
 
-def _length(value: object) -> str:
-    return f"length {len(value)}" if hasattr(value, "__len__") else "no length"
+def _entries(value: object, batch: tuple[int, ...]) -> Sequence[Any] | NDArray[Any] | None:
+    """Those of each row; None where value is no array or (nested) sequence of the batch's shape."""
+    if isinstance(value, np.ndarray):
+        fits = value.shape[: len(batch)] == batch
+        return value.reshape(math.prod(batch), *value.shape[len(batch) :]) if fits else None
+    level: list[Any] = [value]
+    for n in batch:
+        if not all(_is_sequence(part) and len(part) == n for part in level):
+            return None
+        level = [entry for part in level for entry in part]
+    return level
+
+
+def _is_sequence(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _size(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"shape {value.shape}"
+    kind = type(value).__name__
+    return f"{kind} of length {len(value)}" if _is_sequence(value) else f"{kind}, which is no array or sequence"
 
 
 class _Call:
