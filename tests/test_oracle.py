@@ -1,6 +1,7 @@
 """Oracle: a Python function as a solver. How often, in which order and with what it is called, and what comes back."""
 
 import pickle
+import warnings
 from collections import deque
 from functools import partial
 
@@ -337,6 +338,44 @@ def test_nan_is_named(batched):
         pt.Oracle(fn, batched=batched)(np.array([[0.0, 0.0], [2.0, 0.0]]))
     with pytest.raises(ValueError, match="fn must return finite numbers, got -inf in row 0"):
         pt.Oracle(lambda x: x - np.inf, batched=batched, linear=False)(np.zeros(2))
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_forbidden_entries_may_not_be_used(batched):
+    """By a linear oracle: <y, theta> would be NaN or infinite."""
+    closed, open_ = np.array([-np.inf, 1.0, 2.0]), np.zeros(3)
+
+    def first(x):
+        y = np.zeros(x.shape)
+        y[..., 0] = 1
+        x[...] = 0  # its items are its own
+        return y
+
+    oracle = pt.Oracle(first, batched=batched)
+    words = r"fn's answer uses an entry that theta forbids \(-inf\), for row"
+    for call in (oracle, oracle.value):
+        with pytest.raises(ValueError, match=f"{words} 0, with no noise"):
+            call(closed)
+        with pytest.raises(ValueError, match=f"{words} 1, with no noise"):
+            call(np.stack([open_, closed]))
+    with pytest.raises(ValueError, match=f"{words} 1, sample 0"):
+        pt.Perturbed(oracle, samples=3)(np.stack([open_, closed]))
+    seldom = pt.Oracle(lambda x: pick(np.where(x[..., 1:2] > 1, 0, x)), batched=batched)
+    theta = np.broadcast_to(np.array([-np.inf, 0.0, -5.0]), (1, 3))
+    drawn = perturbed_items(theta, 1, noise="normal", epsilon=1.0, samples=40, seed=0)[0]
+    m = int(np.argmax(drawn[:, 1] > 1))
+    assert m > 0
+    with pytest.raises(ValueError, match=f"{words} 0, sample {m}$"):
+        pt.Perturbed(seldom, samples=40)(theta, seed=0)
+    same(pt.Oracle(first, batched=batched, linear=False)(closed), np.array([1.0, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_answers_beyond_single_precision(batched):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="fn must return finite numbers, got inf in row 0"):
+            pt.Oracle(lambda x: x + np.float64(1e300), batched=batched, linear=False)(np.zeros(2, np.float32))
 
 
 def test_wrong_answers():

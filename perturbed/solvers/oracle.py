@@ -39,6 +39,9 @@ class Oracle(Solver):
     ------
     Exception
         What `fn` raises comes back as itself, with a note of the row and draw.
+    ValueError
+        Where `fn` returns numbers that are not finite, a wrong shape or, if `linear`, a y that is not 0 where theta is
+        -inf.
 
     Notes
     -----
@@ -137,6 +140,13 @@ def _size(value: Any) -> str:
     return f"{kind} of length {len(value)}" if _is_sequence(value) else f"{kind}, which is no array or sequence"
 
 
+def _which(first: int, count: int) -> str:
+    """The draws of a call of fn, in words."""
+    if first < 0:
+        return "with no noise"
+    return f"sample {first}" if count == 1 else f"samples {first} to {first + count - 1}"
+
+
 class _Call:
     """One call's bridge between the core and fn. Answers already had are used again, so fn is never asked twice."""
 
@@ -173,11 +183,13 @@ class _Call:
 
     def _ask(self, row: int, first: int, items: Real, solution: tuple[int, ...] | None) -> Real:
         keywords = self.keywords[row]
+        closed = np.isneginf(items) if self.oracle.linear else None  # before fn, which may write into its items
         if self.oracle.batched:
             answer = self._call(row, first, len(items), items, keywords)
             if answer.ndim < 1 or len(answer) != len(items):
                 raise ValueError(f"fn must return {len(items)} solutions for a stack of as many, got {answer.shape}")
-            result = np.array(answer, self.dtype, order="C")
+            result = np.empty(answer.shape, self.dtype)
+            result[...] = self._converted(answer)
         else:
             result = np.empty(0, self.dtype)
             for m, item in enumerate(items):
@@ -188,25 +200,29 @@ class _Call:
                     raise ValueError(
                         f"fn must return one shape for all items, got {result.shape[1:]} and {answer.shape}"
                     )
-                result[m] = answer  # a copy: fn may fill one buffer again and again
+                result[m] = self._converted(answer)  # a copy: fn may fill one buffer again and again
         if solution is not None and result.shape[1:] != solution:
             raise ValueError(f"fn must return one shape for all items, got {solution} and {result.shape[1:]}")
         if not np.isfinite(result).all():
             raise ValueError(f"fn must return finite numbers, got {result[~np.isfinite(result)].flat[0]} in row {row}")
+        if closed is not None and closed.shape == result.shape and result[closed].any():
+            m = int(np.argmax(((result != 0) & closed).reshape(len(items), -1).any(1)))
+            which = _which(first + m if first >= 0 else -1, 1)
+            raise ValueError(f"fn's answer uses an entry that theta forbids (-inf), for row {row}, {which}")
         return result
+
+    def _converted(self, answer: NDArray[Any]) -> Real:
+        """An answer in theta's dtype."""
+        if answer.dtype == self.dtype:
+            return answer
+        with np.errstate(over="ignore"):  # what overflows is not finite, and told so
+            return answer.astype(self.dtype)
 
     def _call(self, row: int, first: int, count: int, items: Real, keywords: dict[str, Any]) -> NDArray[Any]:
         try:
             answer = as_array("the result of fn", self.oracle.fn(items, **keywords))
         except Exception as error:
-            which = (
-                "with no noise"
-                if first < 0
-                else f"sample {first}"
-                if count == 1
-                else f"samples {first} to {first + count - 1}"
-            )
-            error.add_note(f"raised by fn for row {row}, {which}")
+            error.add_note(f"raised by fn for row {row}, {_which(first, count)}")
             raise
         if answer.dtype.kind not in "fiub":
             raise TypeError(f"fn must return real numbers, got {answer.dtype}")
