@@ -17,7 +17,7 @@ else:
     Seed = Any  # numpy.random is loaded when a seed first needs it
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
-_RANGE = {_F32: (2.0**-149, float(np.finfo(np.float32).max)), _F64: (5e-324, float(np.finfo(np.float64).max))}
+_RANGE = {_F32: (1e-30, 1e30), _F64: (1e-100, 1e100)}  # widths of noise: their squares, and draws, are numbers, too
 _LARGE = 4 * 2**20  # bytes from which on a copy is for all threads
 _REFUSED = {"MaskedArray": "pass mask= instead", "matrix": "pass np.asarray(it)"}
 
@@ -141,8 +141,24 @@ def as_epsilon(epsilon: object, batch: tuple[int, ...], dtype: np.dtype[Any]) ->
     least, most = _RANGE[dtype]
     if not (worst >= least and largest <= most):
         check_epsilon(epsilon)
-        raise ValueError(f"epsilon must be within the range of {dtype}, got {worst if worst < 1 else largest}")
+        raise ValueError(
+            f"epsilon must be between {least:g} and {most:g} for {dtype}, got {worst if worst < least else largest}"
+        )
     return result
+
+
+def check_widths(epsilon: NDArray[np.float64], scale: NDArray[np.float64], dtype: np.dtype[Any]) -> None:
+    """Refuse widths of noise out of the range of epsilon; a scale of 0 is none."""
+    scale = scale[scale > 0]
+    if not epsilon.size or not scale.size:
+        return
+    thinnest, widest = float(epsilon.min()) * float(scale.min()), float(epsilon.max()) * float(scale.max())
+    least, most = _RANGE[dtype]
+    if not (thinnest >= least and widest <= most):
+        raise ValueError(
+            f"epsilon times scale must be between {least:g} and {most:g} for {dtype}, got "
+            f"{thinnest if thinnest < least else widest}"
+        )
 
 
 def check_epsilon(epsilon: object) -> None:

@@ -55,6 +55,7 @@ class Problem:
     solution: tuple[int, ...]  # the user's
     oracle: Callable[..., Any] | None = None
     layout: Layout | None = None  # None: the core's arrays are the user's
+    beyond: str | None = None  # what its instance arguments bring that is no linear oracle (`Solver._no_moves`)
 
     @property
     def core_item(self) -> tuple[int, ...]:
@@ -128,6 +129,7 @@ class Draw:
     samples: int = 1
     sampler: int = 0
     baseline: int = 0
+    call: int = -1  # its number in the layer's count; -1: none was taken
 
 
 PLAIN = Draw()

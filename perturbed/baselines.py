@@ -368,9 +368,10 @@ class IMLE:
             ``pullback(g)``, g like y, gives the gradient, like theta.
         """
         problem, draw = self._layer._prepare(theta, epsilon, seed, row_offset, instance)
-        _like_items(self.solver, problem)
-        run = start(problem, draw)
-        y = run.forward(False, False, None)[0]
+        with self._layer._counting(draw):
+            _like_items(self.solver, problem)
+            run = start(problem, draw)
+            y = run.forward(False, False, None)[0]
         samples, rows, shape = self._layer.samples, len(y), problem.theta.shape
 
         def pullback(g: ArrayLike) -> Real:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, one_of
+from ._checks import Real, Seed, as_epsilon, as_int, as_key, check_epsilon, check_seed, check_widths, one_of
 from ._run import BASELINES, BEST, SAMPLERS, Draw, Problem, start
 from ._values import _show
 from .estimators import ESTIMATES, BeyondExactError, Estimate, ExactEstimate, available, need_score, need_value
@@ -36,13 +36,14 @@ class Perturbed:
     noise : {"normal", "gumbel", "laplace", "logistic"} or noise object, default "normal"
         Distribution of Z.
     epsilon : float or array_like, broadcasts to the batch, default 1
-        Width of the noise, > 0, in the unit of theta.
+        Width of the noise, > 0, in the unit of theta. It, and its products with the noise's `scale` (where that is not
+        0), must be from 1e-30 to 1e30 for float32, from 1e-100 to 1e100 for float64.
     samples : int, default 100
         Draws M of each row.
     estimator : {"auto", "exact", "rao_blackwell", "directional", "score"}, default "auto"
         How derivatives are estimated; "auto" takes the best that solver and noise allow. "score" exists for all;
         "rao_blackwell" integrates each coordinate's own noise out; "directional" (normal noise) makes two solves a
-        draw in the pullback, and has a VJP for linear oracles only.
+        draw in the pullback, and has a VJP for linear oracles only (not for constrained forests).
     sampler : {"auto", "iid", "antithetic", "lhs", "sobol"}, default "auto"
         How draws depend on each other. Antithetic draws come in mirrored pairs (M even); "lhs" (Latin hypercube) has
         one draw in each of M equally likely shares of every coordinate; its standard errors are those of independent
@@ -56,7 +57,9 @@ class Perturbed:
         J g, which are equal, entry by entry and projects on the hull of the solutions: less error, not linear in g.
     seed : int, SeedSequence, Generator or None
         With a seed, calls are numbered 0, 1, 2, ...; noise is a function of (seed, number, row, draw, coordinate).
-        Without one the operating system gives one for each call. Copies and pickles keep the number.
+        Without one the operating system gives one for each call. Copies and pickles keep the number. A call that fails
+        gives its number back, unless another one was made meanwhile. A Generator is asked for one number a call, which
+        a call that fails does not give back where it failed by what theta or another array holds.
 
     Raises
     ------
@@ -195,22 +198,33 @@ class Perturbed:
 
     # ---- a call ----
 
-    def _key(self, seed: Seed) -> int:
+    def _take_key(self, draw: Draw, seed: Seed) -> None:
         """The key of this call: of the seed given, else of the layer's own, whose count goes on."""
-        if seed is not None:
-            return as_key(seed, 0)
-        if self._seed is None:
-            return as_key(None, 0)
+        if seed is not None or self._seed is None:
+            draw.key = as_key(seed, 0)
+            return
         with self._lock:
-            call = self._calls
+            draw.call = self._calls
             self._calls += 1
-            return as_key(self._seed, call)
+            draw.key = as_key(self._seed, draw.call)
+
+    def _give_back(self, call: int) -> None:
+        """The number of a call that failed, unless a later one is taken."""
+        with self._lock:
+            if self._calls == call + 1:
+                self._calls = call
+
+    def _counting(self, draw: Draw) -> _Counting:
+        """Inside, a call that fails is none."""
+        return _Counting(self, draw)
 
     def _prepare(
         self, theta: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int, instance: dict[str, Any],
         samples: int | None = None, value: bool = False,
     ) -> tuple[Problem, Draw]:  # fmt: skip
-        """Everything about a call, checked; the layer's count goes on only when the rest is right.
+        """Everything about a call, checked but for what the core checks; the layer's count goes on when that is right.
+
+        The rest of the call is made inside `_counting`, which takes the count back where the rest fails.
 
         value: the problem is the one whose objective the value is (`Solver._of_value`).
         """
@@ -231,6 +245,9 @@ class Perturbed:
         if solver._core_name == "oracle":
             return self._prepare_oracle(theta, epsilon, seed, draw, instance)
         problem = (solver._of_value() if value else solver)._problem(theta, instance)
+        problem.beyond = solver._no_moves(instance)
+        if problem.beyond is not None and draw.baseline == BEST:  # which takes J for symmetric
+            draw.baseline = BASELINES["hybrid"]
         self._finish(draw, problem.batch, problem.item, problem.theta.dtype, epsilon, seed, problem)
         return problem, draw
 
@@ -243,7 +260,8 @@ class Perturbed:
         array = as_theta(theta, self._solver._item_ndim)
         split = array.ndim - self._solver._item_ndim
         self._finish(draw, array.shape[:split], array.shape[split:], array.dtype, epsilon, seed)
-        return self._solver._problem(array, instance, draw), draw
+        with self._counting(draw):
+            return self._solver._problem(array, instance, draw), draw
 
     def _finish(
         self, draw: Draw, batch: tuple[int, ...], item: tuple[int, ...], dtype: np.dtype[Any],
@@ -252,6 +270,8 @@ class Perturbed:
         noise = self._noise
         draw.epsilon = as_epsilon(self._epsilon if epsilon is None else epsilon, batch, dtype)
         draw.noise = noise._spec(item)
+        if draw.noise[5] is not None:
+            check_widths(draw.epsilon, draw.noise[5], dtype)
         if problem is not None and problem.layout is not None:
             item, widths = problem.core_item, draw.noise[5]
             if widths is not None:
@@ -259,8 +279,8 @@ class Perturbed:
                 draw.noise = (*draw.noise[:5], packed, *draw.noise[6:])
         if not noise._additive and len(draw.epsilon):
             widths = draw.noise[5]
-            noise._check_width(float(draw.epsilon.max()) * (1.0 if widths is None else float(widths.max())))
-        draw.key = self._key(seed)
+            noise._check_width(float(draw.epsilon.max()) * (1.0 if widths is None else float(widths.max())), dtype)
+        self._take_key(draw, seed)
         if isinstance(noise, Noise):
             draw.noise = _bind_sample(noise, draw, item, dtype)
 
@@ -271,13 +291,14 @@ class Perturbed:
         method = self._by_draws(instance)
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, value=only_value)
         solver = self._solver._of_value() if only_value else self._solver
-        if self._method == "exact":
-            exact = self._exact(solver, problem, draw, value)
-            if exact is not None:
-                return exact
-        method = self._for_size(method, problem)
-        result: Estimate = ESTIMATES[method](solver, self._noise, problem, draw, value=value)
-        return result
+        with self._counting(draw):
+            if self._method == "exact":
+                exact = self._exact(solver, problem, draw, value)
+                if exact is not None:
+                    return exact
+            method = self._for_size(method, problem)
+            result: Estimate = ESTIMATES[method](solver, self._noise, problem, draw, value=value)
+            return result
 
     def _by_draws(self, instance: dict[str, Any]) -> str:
         """The estimator of a call that has no exact form."""
@@ -286,7 +307,9 @@ class Perturbed:
         if beyond is None:
             return method
         if self._options["estimator"] == "rao_blackwell":
-            raise ValueError(f"estimator must be 'auto' or 'score' for {beyond}, got 'rao_blackwell'")
+            names = [name for name in self._without_exact() if name != "rao_blackwell"]
+            known = ", ".join(map(repr, ["auto", *names]))
+            raise ValueError(f"estimator must be one of {known} for {beyond}, got 'rao_blackwell'")
         return "score"
 
     def _for_size(self, method: str, problem: Problem) -> str:
@@ -341,7 +364,9 @@ class Perturbed:
         ValueError
             Where theta holds NaN or +inf, or a row has no solution: the message names the argument and the row.
         """
-        return self._estimate(theta, epsilon, seed, row_offset, instance, False)._give_y(True)
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
+        with self._counting(estimate._draw):
+            return estimate._give_y(True)
 
     def value(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -360,7 +385,9 @@ class Perturbed:
             Where the solver is no linear oracle, or the noise has no mean; else as for a call.
         """
         need_value(self._solver, self._noise)
-        return self._estimate(theta, epsilon, seed, row_offset, instance, True, True).value
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True, True)
+        with self._counting(estimate._draw):
+            return estimate.value
 
     def value_and_grad(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -378,7 +405,8 @@ class Perturbed:
         """
         need_value(self._solver, self._noise)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, True, True)
-        return estimate.value, estimate.value_grad()
+        with self._counting(estimate._draw):
+            return estimate.value, estimate.value_grad()
 
     def vjp(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -403,9 +431,10 @@ class Perturbed:
         Berthet et al., NeurIPS 2020, equation 5.
         """
         need_score(self._noise)
-        ESTIMATES[self._method].check_vjp(self._solver)
+        ESTIMATES[self._method].check_vjp(self._solver, self._solver._no_moves(instance))
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
-        return estimate._give_y(False), estimate.vjp
+        with self._counting(estimate._draw):
+            return estimate._give_y(False), estimate.vjp
 
     def jvp(
         self, theta: ArrayLike, tangent: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None,
@@ -425,7 +454,8 @@ class Perturbed:
         """
         need_score(self._noise)
         estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
-        return estimate.y, estimate.jvp(tangent)
+        with self._counting(estimate._draw):
+            return estimate.y, estimate.jvp(tangent)
 
     def jacobian(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -439,7 +469,9 @@ class Perturbed:
             Row by row of the batch, in 1 / the unit of theta.
         """
         need_score(self._noise)
-        return self._estimate(theta, epsilon, seed, row_offset, instance, False).jacobian()
+        estimate = self._estimate(theta, epsilon, seed, row_offset, instance, False)
+        with self._counting(estimate._draw):
+            return estimate.jacobian()
 
     def sample(
         self, theta: ArrayLike, n: int, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -459,9 +491,10 @@ class Perturbed:
         """
         count = as_int("n", n, 1, 2**32 - 1)
         problem, draw = self._prepare(theta, epsilon, seed, row_offset, instance, count)
-        run = start(problem, draw)
-        y = run.solutions(0, len(draw.epsilon), 0, count)  # type: ignore[arg-type]
-        return problem.solutions(y, count)
+        with self._counting(draw):
+            run = start(problem, draw)
+            y = run.solutions(0, len(draw.epsilon), 0, count)  # type: ignore[arg-type]
+            return problem.solutions(y, count)
 
     def estimate(
         self, theta: ArrayLike, *, epsilon: ArrayLike | None = None, seed: Seed = None, row_offset: int = 0,
@@ -475,6 +508,22 @@ class Perturbed:
             With `y`, `value`, derivatives, standard errors and atoms.
         """
         return self._estimate(theta, epsilon, seed, row_offset, instance, True)
+
+
+class _Counting:
+    """The part of a call that comes after its number is taken: where it fails the number is given back."""
+
+    __slots__ = ("draw", "layer")
+
+    def __init__(self, layer: Perturbed, draw: Draw) -> None:
+        self.layer, self.draw = layer, draw
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and self.draw.call >= 0:
+            self.layer._give_back(self.draw.call)
 
 
 def _frozen(epsilon: ArrayLike) -> Any:

@@ -142,21 +142,22 @@ class FenchelYoungLoss(_Loss):
         self, theta: ArrayLike, y: ArrayLike, epsilon: ArrayLike | None, seed: Seed, row_offset: int,
         instance: dict[str, Any], grad: bool,
     ) -> tuple[Real, Real | None]:  # fmt: skip
-        method = self._layer._by_draws(instance)
-        problem, draw = self._layer._prepare(theta, epsilon, seed, row_offset, instance, value=True)
-        given = problem.given("y", y)
         layer = self._layer
-        smooth = layer._for_size(method, problem) == "rao_blackwell"
-        exact = layer._exact(layer._solver, problem, draw, True) if layer._method == "exact" else None
-        gradient: Real | None
-        if exact is not None:
-            values, gradient = _exactly(layer, exact, problem, draw, given)
-        else:
-            values, gradient = _by_draws(layer, problem, draw, given, grad, smooth)
-        if not np.isfinite(values).all():
-            where = np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch)
-            raise ValueError(f"{place('y', where)} {layer._solver._forbidden}")
-        return problem.per_row(values), gradient
+        method = layer._by_draws(instance)
+        problem, draw = layer._prepare(theta, epsilon, seed, row_offset, instance, value=True)
+        with layer._counting(draw):
+            given = problem.given("y", y)
+            smooth = layer._for_size(method, problem) == "rao_blackwell"
+            exact = layer._exact(layer._solver, problem, draw, True) if layer._method == "exact" else None
+            gradient: Real | None
+            if exact is not None:
+                values, gradient = _exactly(layer, exact, problem, draw, given)
+            else:
+                values, gradient = _by_draws(layer, problem, draw, given, grad, smooth)
+            if not np.isfinite(values).all():
+                where = np.unravel_index(int(np.argmin(np.isfinite(values))), problem.batch)
+                raise ValueError(f"{place('y', where)} {layer._solver._forbidden}")
+            return problem.per_row(values), gradient
 
 
 def _by_draws(
@@ -297,17 +298,20 @@ class PartialFenchelYoungLoss(_Loss):
         bound, draw = layer._prepare(
             theta, epsilon, seed, row_offset, {**instance, "constraints": constraints}, value=True
         )
-        free = layer._solver._of_value()._problem(theta, instance)
-        values, slopes = [], []
-        for problem in (free, bound):
-            run = start(problem, draw)
-            solutions, value, _, _ = run.forward(True, False, None)
-            assert value is not None
-            values.append(value)
-            if grad and (layer._solver._clipped or not layer._noise._additive):
-                slopes.append(run.value_grad(None))
-            elif grad:
-                slopes.append(solutions.reshape(problem.theta.shape) * problem.theta.dtype.type(layer._solver._sign))
-        # each draw's difference is >= 0 but for rounding
-        loss = free.per_row(np.maximum(values[0] - values[1], 0.0))
-        return loss, free.grad(slopes[0] - slopes[1]) if grad else None
+        with layer._counting(draw):
+            free = layer._solver._of_value()._problem(theta, instance)
+            values, slopes = [], []
+            for problem in (free, bound):
+                run = start(problem, draw)
+                solutions, value, _, _ = run.forward(True, False, None)
+                assert value is not None
+                values.append(value)
+                if grad and (layer._solver._clipped or not layer._noise._additive):
+                    slopes.append(run.value_grad(None))
+                elif grad:
+                    slopes.append(
+                        solutions.reshape(problem.theta.shape) * problem.theta.dtype.type(layer._solver._sign)
+                    )
+            # each draw's difference is >= 0 but for rounding
+            loss = free.per_row(np.maximum(values[0] - values[1], 0.0))
+            return loss, free.grad(slopes[0] - slopes[1]) if grad else None

@@ -72,7 +72,7 @@ class NoiseBase(Frozen):
     def _spec(self, item: tuple[int, ...]) -> Spec:
         return (self._kind, *self._params(), self._shift, False, self._widths(item), self._sampler(), self._has_score)
 
-    def _check_width(self, widest: float) -> None:
+    def _check_width(self, widest: float, dtype: np.dtype[Any]) -> None:
         """Refuse widths for which the noise has no meaning."""
 
 
@@ -169,7 +169,8 @@ class StudentT(NoiseBase):
     Parameters
     ----------
     df : float
-        Degrees of freedom, > 0. The value F_eps needs df > 1; its standard error df > 2 (NaN otherwise).
+        Degrees of freedom, > 0, at most 1e6 (beyond, take `Normal`). The value F_eps needs df > 1; its standard error
+        df > 2 (NaN otherwise).
     scale : array_like, broadcasts to the item, default 1
         Width of each coordinate, >= 0; 0: no noise there, gradient 0.
 
@@ -187,6 +188,8 @@ class StudentT(NoiseBase):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "df", _positive_number("df", self.df))
+        if self.df > 1e6:
+            raise ValueError(f"df must be at most 1e6 (beyond, take Normal), got {self.df}")
 
     def _params(self) -> tuple[float, float]:
         return (self.df, 0.0)
@@ -248,7 +251,8 @@ class Multiplicative(NoiseBase):
     Parameters
     ----------
     noise : Normal, Gumbel, Laplace or Logistic
-        Distribution of Z. All but the normal need ``epsilon * scale < 1``.
+        Distribution of Z. All but the normal need ``epsilon * scale < 1``; the normal up to 8 for float32, 25 for
+        float64, beyond which exp(eps Z - eps^2 / 2) is 0.
     scale : array_like, broadcasts to the item, default 1
         Width of each coordinate, >= 0, a factor to that of `noise`; 0: no noise there, gradient 0.
 
@@ -288,9 +292,12 @@ class Multiplicative(NoiseBase):
         kind, first, second, shift, _, _, sampler, score = self.noise._spec(item)
         return (kind, first, second, shift, True, self._widths(item), sampler, score)
 
-    def _check_width(self, widest: float) -> None:
+    def _check_width(self, widest: float, dtype: np.dtype[Any]) -> None:
         if not isinstance(self.noise, Normal) and not widest < 1:
             raise ValueError(f"epsilon times scale must be below 1 for {self!r}, got {widest}")
+        most = 8.0 if dtype == np.float32 else 25.0
+        if not widest <= most:
+            raise ValueError(f"epsilon times scale must be at most {most:g} for {self!r} and {dtype}, got {widest}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -300,8 +307,9 @@ class Noise(NoiseBase):
     Parameters
     ----------
     sample : callable
-        ``sample(rng, shape)``: draws Z. Called once a row with shape (M, *item) and a Generator that depends on
-        (seed, call, row) alone; it must depend on nothing else.
+        ``sample(rng, shape)``: draws Z, with shape (M, *item) and a Generator that depends on (seed, call, row) alone.
+        It must depend on nothing else (and change nothing): no noise is kept, so each solve, pullback, jvp or jacobian
+        calls it again for each row, with a Generator in the same state, and must get the same Z.
     score : callable, optional
         ``score(z)`` = -d log p(z)/dz, element by element. Without it there is a forward pass only.
     mean : float, optional

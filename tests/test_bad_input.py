@@ -279,6 +279,7 @@ CASES = [
     (pt.StudentT, -2.0, V, r"df must be positive and finite"),
     (pt.StudentT, np.nan, V, r"df must be positive and finite, got nan"),
     (pt.StudentT, "3", T, r"df must be a number, got str"),
+    (pt.StudentT, 3e38, V, r"df must be at most 1e6 \(beyond, take Normal\), got 3e\+38"),
     (pt.SumOfGamma, 0.0, V, r"k must be positive and finite"),
     (lambda x: pt.SumOfGamma(2.0, x), 0, V, r"iterations must be between 1 and"),
     (lambda x: pt.SumOfGamma(2.0, x), 2.5, T, r"iterations must be an integer, got float"),
@@ -286,6 +287,8 @@ CASES = [
     (pt.Multiplicative, "uniform", V, r"noise must be one of"),
     (lambda x: layer(noise=pt.Multiplicative("gumbel"), epsilon=x)(N), 1.0, V, r"epsilon times scale must be below 1"),
     (lambda x: layer(noise=pt.Multiplicative("laplace", scale=x), epsilon=0.5)(N), 3.0, V, r"epsilon times scale must be below 1"),
+    (lambda x: layer(noise=pt.Multiplicative(), epsilon=x)(N.astype(np.float32)), 20.0, V, r"epsilon times scale must be at most 8 for Multip.* and float32, got 20.0"),
+    (lambda x: layer(noise=pt.Multiplicative(scale=x), epsilon=20.0)(N), 2.0, V, r"epsilon times scale must be at most 25 for Multip.* and float64, got 40.0"),
     (pt.Noise, 3, T, r"sample must be callable, got int"),
     (lambda x: pt.Noise(len, x), 3, T, r"score must be callable or None, got int"),
     # noise without a score, or a mean
@@ -311,8 +314,13 @@ CASES = [
     (lambda x: layer()(N[0], epsilon=x), [1.0, 2.0], V, r"epsilon must broadcast to shape \(\), got \(2,\)"),
     (lambda x: layer()(N, epsilon=x), [1.0, 2.0, -1.0], V, r"epsilon must be positive and finite, got -1.0"),
     (lambda x: layer()(N, epsilon=x), np.ma.masked_array([1.0]), T, r"epsilon .*MaskedArray"),
-    (lambda x: layer()(N.astype(np.float32), epsilon=x), 1e39, V, r"epsilon must be within the range of float32, got 1e\+39"),
-    (lambda x: layer()(N.astype(np.float32), epsilon=x), 1e-60, V, r"epsilon must be within the range of float32, got 1e-60"),
+    (lambda x: layer()(N.astype(np.float32), epsilon=x), 1e39, V, r"epsilon must be between 1e-30 and 1e\+30 for float32, got 1e\+39"),
+    (lambda x: layer()(N.astype(np.float32), epsilon=x), 1e-60, V, r"epsilon must be between 1e-30 and 1e\+30 for float32, got 1e-60"),
+    (lambda x: layer(epsilon=x)(N), 1e307, V, r"epsilon must be between 1e-100 and 1e\+100 for float64, got 1e\+307"),
+    (lambda x: layer(epsilon=x)(N), [1.0, 1e-200, 1.0], V, r"epsilon must be between 1e-100 and 1e\+100 for float64, got 1e-200"),
+    (lambda x: layer(noise=pt.Normal(scale=x), epsilon=1e60)(N), 1e60, V, r"epsilon times scale must be between .* for float64, got 9.9"),
+    (lambda x: layer(noise=pt.Normal(scale=x), epsilon=1e-60)(N), 1e-300, V, r"epsilon times scale must be between .* for float64, got 0.0"),
+    (lambda x: layer(noise=pt.Gumbel(scale=x))(N.astype(np.float32)), [1.0, 0.0, 1e38, 1.0], V, r"epsilon times scale must be between 1e-30 and 1e\+30 for float32, got 1e\+38"),
     (lambda x: layer()(N, seed=x), -5, V, r"seed must not be negative, got -5"),
     (lambda x: layer()(N, seed=x), 0.5, T, r"seed must be an int"),
     (lambda x: layer()(N, row_offset=x), -1, V, r"row_offset must be between 0 and"),
@@ -411,6 +419,68 @@ def test_a_failed_call_does_not_count():
         with pytest.raises(error):
             call()
     np.testing.assert_array_equal(one(N), other(N))
+
+
+@pytest.mark.parametrize("estimator", ["exact", "score"])
+def test_a_call_that_the_core_refuses_does_not_count(estimator):
+    """Nor one that fails later, by a tangent or a solution to be learned."""
+    one, other = layer(seed=3, estimator=estimator), layer(seed=3, estimator=estimator)
+    loss, y = pt.FenchelYoungLoss(one), np.eye(3, 4)
+    calls = [
+        lambda x=bad, call=call: call(x)
+        for bad in (N * np.nan, N + np.inf, np.full((3, 4), -np.inf))
+        for call in (one, one.value, one.value_and_grad, one.vjp, one.jacobian, one.estimate)
+    ]
+    calls += [
+        lambda: one(N, mask=np.zeros(4, bool)),
+        lambda: one.sample(N * np.nan, 3),
+        lambda: one.jvp(N, N[0]),
+        lambda: one.jvp(N, N * np.nan),
+        lambda: loss(N, N[0]),
+        lambda: loss.value_and_grad(N, N * np.nan),
+        lambda: loss(with_entry(N, (0, 0), -np.inf), y),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"theta|tangent|y must|y\["):
+            call()
+        assert one._calls == 0
+    np.testing.assert_array_equal(one.sample(N, 5), other.sample(N, 5))
+
+
+def test_a_call_in_which_fn_raises_does_not_count():
+    fails = [True]
+
+    def fn(x):
+        if fails[0]:
+            raise KeyError
+        return np.eye(4)[x.argmax()]
+
+    one, other = layer(pt.Oracle(fn), seed=3), layer(pt.Oracle(fn), seed=3)
+    for call in (one, one.vjp, one.value):
+        with pytest.raises(KeyError):
+            call(N)
+    fails[0] = False
+    np.testing.assert_array_equal(one(N), other(N))
+
+
+def test_a_failed_call_leaves_the_count_to_a_later_one():
+    """One that was made meanwhile keeps its number, and the next one gets a new one."""
+    inner = []
+
+    def fn(x):
+        if not inner:
+            inner.append(None)
+            inner[0] = one.sample(N, 2)
+            raise KeyError
+        return np.eye(4)[x.argmax()]
+
+    one, other = layer(pt.Oracle(fn), seed=3), layer(seed=3)
+    with pytest.raises(KeyError):
+        one(N)
+    assert one._calls == 2
+    other.sample(N, 2)
+    np.testing.assert_array_equal(inner[0], other.sample(N, 2))
+    np.testing.assert_array_equal(one.sample(N, 2), other.sample(N, 2))
 
 
 def test_a_layer_works_after_errors():

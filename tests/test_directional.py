@@ -113,6 +113,39 @@ def test_no_vjp_where_j_is_not_symmetric(name):
         layer_of(solver, samples=4).vjp(theta_of(item))
 
 
+def test_constrained_forests_have_a_jvp_alone():
+    """Found by search they are no linear oracle: nothing may take J for symmetric, the mixed baseline neither."""
+    n, rows = 13, 4000
+    rng = np.random.default_rng(0)
+    theta, t = (x + x.T for x in np.triu(rng.normal(size=(2, n, n)), 1))
+    constraints = pt.constraints_from_labels([0, 0, 1, 1] + [-1] * 9)
+    layer = layer_of(pt.SpanningForest(3), samples=8)
+    message = "estimator 'directional' has no VJP for constrained forests, whose J is not symmetric"
+    est = layer.estimate(theta, constraints=constraints)
+    for call in (
+        lambda: layer.vjp(theta, constraints=constraints),
+        lambda: est.vjp(t),
+        lambda: est.vjp_stderr(t),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    layer.vjp(theta, constraints=None)
+    score = pt.Perturbed(pt.SpanningForest(3), estimator="score", samples=8, epsilon=0.7, seed=5)
+    many = [np.broadcast_to(x, (rows, n, n)) for x in (theta, t)]
+    ways = [x.estimate(many[0], constraints=constraints) for x in (layer, score)]
+    mixed, hybrid = (
+        pt.Perturbed(pt.SpanningForest(3), estimator="score", samples=8, seed=1, baseline=baseline)
+        .estimate(theta, constraints=constraints)
+        .vjp(t)
+        for baseline in ("auto", "hybrid")
+    )
+    same(mixed, hybrid)
+    for told in (lambda e: e.jvp(many[1]), lambda e: e.vjp_epsilon(many[1])):
+        one, other = (told(e) for e in ways)
+        error = np.sqrt((one.var(0, ddof=1) + other.var(0, ddof=1)) / rows)
+        assert (np.abs(one.mean(0) - other.mean(0)) <= 5 * error).all()
+
+
 def test_other_noises_have_none():
     for noise in ("gumbel", pt.Multiplicative(pt.Normal()), pt.StudentT(5.0)):
         with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .* for Argmax\(\)"):

@@ -310,3 +310,22 @@ def test_only_where_it_exists():
     ):
         with pytest.raises(ValueError, match=r"estimator must be one of 'auto', .*'score'.* for"):
             pt.Perturbed(pt.Argmax(), noise=noise, estimator="exact")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("noise", ["normal", "gumbel", "laplace", "logistic"])
+def test_the_widest_and_the_thinnest_noise(noise, dtype):
+    """At the ends of the range of epsilon: even chances where it drowns theta, the maximum where it is nothing."""
+    ends, theta = (1e30, 1e-30) if dtype == np.float32 else (1e100, 1e-100), np.array([0.5, 2.0, -1.0, 1.0], dtype)
+    g = np.array([1.0, 0.5, -2.0, 0.0], dtype)
+    for estimator in ("exact", "score"):
+        wide, thin = (
+            pt.Perturbed(pt.Argmax(), noise=noise, epsilon=x, estimator=estimator, samples=4000, seed=0).estimate(theta)
+            for x in ends
+        )
+        np.testing.assert_allclose(wide.y, 0.25, atol=1e-5 if estimator == "exact" else 0.04)
+        np.testing.assert_allclose(thin.y, [0, 1, 0, 0], atol=1e-15)
+        for est in (wide, thin):
+            assert np.isfinite([*est.vjp(g), est.value, est.vjp_epsilon(g)]).all()
+    still = pt.Perturbed(pt.Argmax(), noise=pt.Normal(scale=[0.0, 1.0, 1.0, 1.0]), epsilon=1e-30, samples=8, seed=0)
+    np.testing.assert_array_equal(still(theta), [0, 1, 0, 0])

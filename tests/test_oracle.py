@@ -1,6 +1,8 @@
 """Oracle: a Python function as a solver. How often, in which order and with what it is called, and what comes back."""
 
 import pickle
+import warnings
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -157,6 +159,24 @@ def test_items_are_copies_in_thetas_type():
     assert est.y.dtype == np.float32
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_fn_may_fill_one_buffer_again_and_again(batched):
+    theta = np.random.default_rng(0).normal(size=(4, 3))
+    samples = 25
+    buffer = np.zeros((samples, 3) if batched else 3)
+
+    def fill(x):
+        answer = buffer[: len(x)] if batched else buffer
+        answer[...] = pick(x)
+        return answer
+
+    options = {"samples": samples, "estimator": "score", "seed": 0}
+    one = pt.Perturbed(pt.Oracle(fill, batched=batched), **options).estimate(theta)
+    other = pt.Perturbed(pt.Argmax(), **options).estimate(theta)
+    same(one.y, other.y)
+    same(one.vjp(theta), pt.Perturbed(pt.Oracle(pick), **options).estimate(theta).vjp(theta))
+
+
 @pytest.mark.parametrize("answer", [bool, np.int8, np.float16, np.float32, np.float64, list])
 def test_answers_of_any_real_type(answer):
     def fn(x):
@@ -206,6 +226,35 @@ def test_sequences_are_keywords_too():
     fn = Counted(pick)
     pt.Oracle(fn)(np.zeros((3, 4)), graph=["a", {"b": 1}, None], size=(1, 2, 3))
     assert fn.keywords == [{"graph": "a", "size": 1}, {"graph": {"b": 1}, "size": 2}, {"graph": None, "size": 3}]
+
+
+@pytest.mark.parametrize("value", [range(3), deque([0, 1, 2]), (0, 1, 2), np.arange(3)])
+def test_any_sequence_is_a_keyword(value):
+    fn = Counted(pick)
+    pt.Oracle(fn)(np.zeros((3, 4)), size=value)
+    assert [k["size"] for k in fn.keywords] == [0, 1, 2]
+
+
+def test_nested_sequences_are_keywords_of_wider_batches():
+    theta = np.zeros((2, 3, 4))
+    for value in ([["a", "b", "c"], ("d", "e", "f")], [np.array(["a", "b", "c"]), deque("def")]):
+        fn = Counted(pick)
+        pt.Oracle(fn)(theta, name=value)
+        assert [k["name"] for k in fn.keywords] == list("abcdef")
+    for value in (["abc", "def"], [["a", "b", "c"], ["d", "e"]], [[1, 2], [3, 4], [5, 6]], list("abcdef"), 7):
+        with pytest.raises(ValueError, match=r"name must have one entry for each row of the batch \(2, 3\)"):
+            pt.Oracle(pick)(theta, name=value)
+
+
+def test_keywords_that_do_not_fit_are_told():
+    for value, words in (
+        (5, "got int, which is no array or sequence"),
+        ("abc", "got str, which is no array or sequence"),
+        ([1, 2], "got list of length 2"),
+        (np.zeros((2, 3)), r"got shape \(2, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            pt.Oracle(pick)(np.zeros((3, 4)), weight=value)
 
 
 def test_one_item_takes_keywords_as_they_are():
@@ -290,6 +339,44 @@ def test_nan_is_named(batched):
         pt.Oracle(fn, batched=batched)(np.array([[0.0, 0.0], [2.0, 0.0]]))
     with pytest.raises(ValueError, match="fn must return finite numbers, got -inf in row 0"):
         pt.Oracle(lambda x: x - np.inf, batched=batched, linear=False)(np.zeros(2))
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_forbidden_entries_may_not_be_used(batched):
+    """By a linear oracle: <y, theta> would be NaN or infinite."""
+    closed, open_ = np.array([-np.inf, 1.0, 2.0]), np.zeros(3)
+
+    def first(x):
+        y = np.zeros(x.shape)
+        y[..., 0] = 1
+        x[...] = 0  # its items are its own
+        return y
+
+    oracle = pt.Oracle(first, batched=batched)
+    words = r"fn's answer uses an entry that theta forbids \(-inf\), for row"
+    for call in (oracle, oracle.value):
+        with pytest.raises(ValueError, match=f"{words} 0, with no noise"):
+            call(closed)
+        with pytest.raises(ValueError, match=f"{words} 1, with no noise"):
+            call(np.stack([open_, closed]))
+    with pytest.raises(ValueError, match=f"{words} 1, sample 0"):
+        pt.Perturbed(oracle, samples=3)(np.stack([open_, closed]))
+    seldom = pt.Oracle(lambda x: pick(np.where(x[..., 1:2] > 1, 0, x)), batched=batched)
+    theta = np.broadcast_to(np.array([-np.inf, 0.0, -5.0]), (1, 3))
+    drawn = perturbed_items(theta, 1, noise="normal", epsilon=1.0, samples=40, seed=0)[0]
+    m = int(np.argmax(drawn[:, 1] > 1))
+    assert m > 0
+    with pytest.raises(ValueError, match=f"{words} 0, sample {m}$"):
+        pt.Perturbed(seldom, samples=40)(theta, seed=0)
+    same(pt.Oracle(first, batched=batched, linear=False)(closed), np.array([1.0, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_answers_beyond_single_precision(batched):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="fn must return finite numbers, got inf in row 0"):
+            pt.Oracle(lambda x: x + np.float64(1e300), batched=batched, linear=False)(np.zeros(2, np.float32))
 
 
 def test_wrong_answers():

@@ -304,6 +304,11 @@ def test_masks(data):
     assert np.isfinite(grad).all()
 
 
+def wide(width):
+    """Normal noise of a width that no epsilon may have."""
+    return pt.Noise(lambda rng, shape: width * rng.standard_normal(shape))
+
+
 @settings(max_examples=40)
 @given(st.data())
 def test_sizes_at_the_edge_of_numbers(data):
@@ -314,8 +319,7 @@ def test_sizes_at_the_edge_of_numbers(data):
     size = data.draw(st.sampled_from([float(info.max), float(info.max) / 4, float(info.tiny), float(info.tiny) / 1024]))
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     theta = (rng.integers(-4, 5, (2, *item)) / 4 * (size / 2 if size > 1 else size)).astype(dtype)
-    epsilon = data.draw(st.sampled_from([size / 64, 1.0]))
-    layer = pt.Perturbed(solver, epsilon=epsilon, samples=9, estimator="score")
+    layer = pt.Perturbed(solver, noise=wide(data.draw(st.sampled_from([size / 64, 1.0]))), samples=9, estimator="score")
     results, message = [], ""
     for call in (lambda: solver(theta), lambda: layer(theta, seed=0)):
         try:
@@ -340,7 +344,7 @@ def test_noise_that_overflows(solver, n, sign, dtype):
     """Finite scores and widths whose sum is not finite: a clear error, or draws that are solutions."""
     top = float(np.finfo(dtype).max)
     theta = np.full((2, n), sign * top, dtype)
-    layer = pt.Perturbed(solver, epsilon=top / 10, samples=60, estimator="score")
+    layer = pt.Perturbed(solver, noise=wide(top / 10), samples=60, estimator="score")
     try:
         draws = layer.sample(theta, 60, seed=0)
     except ValueError as error:

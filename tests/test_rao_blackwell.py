@@ -296,7 +296,7 @@ def test_constrained_forests_are_left_to_the_score():
     assert auto.estimate(theta, constraints=constraints).method == "score"
     assert auto.estimate(theta, constraints=None).method == "rao_blackwell"
     named = pt.Perturbed(pt.SpanningForest(2), estimator="rao_blackwell", samples=4, seed=0)
-    message = r"estimator must be 'auto' or 'score' for constrained forests, got 'rao_blackwell'"
+    message = r"estimator must be one of 'auto', 'score', 'directional' for constrained forests, got 'rao_blackwell'"
     for call in (named, named.value, named.vjp, named.estimate):
         with pytest.raises(ValueError, match=message):
             call(theta, constraints=constraints)

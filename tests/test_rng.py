@@ -314,6 +314,24 @@ def test_sum_of_gammas_tends_to_gumbel():
     assert stats.kstest(stats.gumbel_r.cdf(z), "uniform").pvalue > 1e-3
 
 
+def test_user_noise_is_asked_again_in_the_same_state():
+    """No noise is kept: whatever solves or looks at the draws again gets them from sample."""
+    drawn = []
+
+    def sample(rng, shape):
+        drawn.append(rng.standard_normal(shape))
+        return drawn[-1]
+
+    layer = pt.Perturbed(pt.Argmax(), noise=pt.Noise(sample, lambda z: z), samples=6, seed=0)
+    est = layer.estimate(np.zeros((2, 5)))
+    g = np.ones((2, 5))
+    for ask in (lambda: est.vjp(g), lambda: est.jvp(g), est.jacobian):
+        first, before = drawn[-2:], len(drawn)
+        ask()
+        assert len(drawn) >= before + 2
+        np.testing.assert_array_equal(drawn[-2:], first)
+
+
 def test_user_noise_is_keyed_by_row():
     shapes = []
 

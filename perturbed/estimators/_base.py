@@ -68,8 +68,8 @@ class Estimate:
         self._solver, self._noise, self._problem, self._draw, self._run = solver, noise, problem, draw, run
 
     @staticmethod
-    def check_vjp(solver: Solver) -> None:
-        """Refuse pullbacks where the estimator has none."""
+    def check_vjp(solver: Solver, beyond: str | None = None) -> None:
+        """Refuse pullbacks where the estimator has none; `beyond` as in `Problem`."""
 
     # ---- shapes ----
 

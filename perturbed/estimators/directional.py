@@ -19,9 +19,9 @@ def has_directional(solver: Solver, noise: NoiseBase) -> bool:
     return isinstance(noise, Normal)
 
 
-def symmetric(solver: Solver) -> bool:
-    """Say whether J is a Hessian (up to a sign): a linear oracle, nothing clipped."""
-    return solver._linear and not solver._clipped and solver._of_value() is solver
+def symmetric(solver: Solver, beyond: str | None = None) -> bool:
+    """Say whether J is a Hessian (up to a sign): a linear oracle, nothing clipped, and nothing found by search."""
+    return solver._linear and not solver._clipped and solver._of_value() is solver and beyond is None
 
 
 class DirectionalEstimate(ScoreEstimate):
@@ -30,20 +30,24 @@ class DirectionalEstimate(ScoreEstimate):
     method: ClassVar[str] = "directional"
 
     @staticmethod
-    def check_vjp(solver: Solver) -> None:
+    def check_vjp(solver: Solver, beyond: str | None = None) -> None:
         """Refuse what needs a symmetric J."""
-        if not symmetric(solver):
+        if not symmetric(solver, beyond):
             raise ValueError(
-                f"estimator 'directional' has no VJP for {solver!r}, whose J is not symmetric: use its jvp, or "
-                "estimator='score'"
+                f"estimator 'directional' has no VJP for {beyond or repr(solver)}, whose J is not symmetric: use its "
+                "jvp, or estimator='score'"
             )
+
+    @property
+    def _symmetric(self) -> bool:
+        return symmetric(self._solver, self._problem.beyond)
 
     def _vjp(self, cotangent: Real) -> Real:
         return self._along(cotangent, False)[0].reshape(self._problem.theta.shape)
 
     def _along(self, t: Real, stderr: bool) -> tuple[Real, Real | None]:
         """J g = J^T g of a linear oracle, where g is a tangent, too."""
-        self.check_vjp(self._solver)
+        self.check_vjp(self._solver, self._problem.beyond)
         return self._run.directional(t, True, stderr)
 
     def _vjp_stderr(self, cotangent: Real) -> Real:
@@ -54,13 +58,13 @@ class DirectionalEstimate(ScoreEstimate):
 
     def vjp_epsilon(self, g: ArrayLike) -> Real:
         """d<g, y_eps>/d epsilon, by the score where J is not symmetric."""
-        if symmetric(self._solver):
+        if self._symmetric:
             return super().vjp_epsilon(g)
         return self._per_row(self._run.vjp_epsilon(self._cotangent(g)))
 
     def jvp(self, tangent: ArrayLike) -> Real:
         """J t, by jumps along t."""
-        return self._change(self._run.directional(self._tangent(tangent), symmetric(self._solver), False)[0])
+        return self._change(self._run.directional(self._tangent(tangent), self._symmetric, False)[0])
 
     def jacobian(self) -> Real:
         """All of J, one tangent for each entry of theta."""
@@ -69,7 +73,5 @@ class DirectionalEstimate(ScoreEstimate):
         for j in range(n):
             t = np.zeros((rows, n), self._problem.theta.dtype)
             t[:, j] = 1
-            columns.append(
-                self._run.directional(t.reshape(self._problem.theta.shape), symmetric(self._solver), False)[0]
-            )
+            columns.append(self._run.directional(t.reshape(self._problem.theta.shape), self._symmetric, False)[0])
         return self._problem.jacobian(np.ascontiguousarray(np.stack(columns, axis=-1)))

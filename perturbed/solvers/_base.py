@@ -58,7 +58,7 @@ class Solver(Frozen):
         return self
 
     def _no_moves(self, instance: dict[str, Any]) -> str | None:
-        """What these instance arguments bring that has no thresholds, of a solver that `_moves`; None: nothing."""
+        """What these instance arguments bring that has no thresholds and no symmetric J, where others have them."""
         return None
 
     def _arrays(self, theta: Real, rows: int, instance: dict[str, Any]) -> tuple[NDArray[Any] | None, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
@@ -24,7 +24,9 @@ class Oracle(Solver):
     fn : callable
         ``fn(item, **keywords)`` gives the solution of one item, or ``fn(stack, **keywords)`` those of the whole stack
         (M, *item) when `batched`. Each solution has the same shape; it is converted to theta's dtype. Keywords of the
-        call go to `fn`, each cut to its row's entry (an array or a sequence with one entry a row).
+        call go to `fn`, each cut to its row's entry: an array whose first dimensions are the batch, or a sequence (any
+        but str and bytes; nested for a batch of more dimensions) with one entry a row. What is the same for all rows
+        belongs into `fn`: ``functools.partial``.
     item_ndim : int, default 1
         Dimensions of an item; those before are batch.
     batched : bool, default False
@@ -37,6 +39,9 @@ class Oracle(Solver):
     ------
     Exception
         What `fn` raises comes back as itself, with a note of the row and draw.
+    ValueError
+        Where `fn` returns numbers that are not finite, a wrong shape or, if `linear`, a y that is not 0 where theta is
+        -inf.
 
     Notes
     -----
@@ -102,18 +107,44 @@ def _cut(instance: dict[str, Any], batch: tuple[int, ...]) -> list[dict[str, Any
         return [instance] * rows
     flat: dict[str, Any] = {}
     for name, value in instance.items():
-        if isinstance(value, np.ndarray) and value.shape[: len(batch)] == batch:
-            flat[name] = value.reshape(rows, *value.shape[len(batch) :])
-        elif len(batch) == 1 and isinstance(value, list | tuple) and len(value) == rows:
-            flat[name] = value
-        else:
-            got = np.shape(value) if isinstance(value, np.ndarray) else f"{type(value).__name__} of {_length(value)}"
-            raise ValueError(f"{name} must have one entry for each row of the batch {batch}, got {got}")
+        entries = _entries(value, batch)
+        if entries is None:
+            raise ValueError(f"{name} must have one entry for each row of the batch {batch}, got {_size(value)}")
+        flat[name] = entries
     return [{name: value[row] for name, value in flat.items()} for row in range(rows)]
 
 
-def _length(value: object) -> str:
-    return f"length {len(value)}" if hasattr(value, "__len__") else "no length"
+def _entries(value: object, batch: tuple[int, ...]) -> Sequence[Any] | NDArray[Any] | None:
+    """Those of each row; None where value is no array or (nested) sequence of the batch's shape."""
+    if isinstance(value, np.ndarray):
+        fits = value.shape[: len(batch)] == batch
+        return value.reshape(math.prod(batch), *value.shape[len(batch) :]) if fits else None
+    level: list[Any] = [value]
+    for n in batch:
+        if not all(_is_sequence(part) and len(part) == n for part in level):
+            return None
+        level = [entry for part in level for entry in part]
+    return level
+
+
+def _is_sequence(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _size(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"shape {value.shape}"
+    kind = type(value).__name__
+    return f"{kind} of length {len(value)}" if _is_sequence(value) else f"{kind}, which is no array or sequence"
+
+
+def _which(first: int, count: int) -> str:
+    """The draws of a call of fn, in words."""
+    if first < 0:
+        return "with no noise"
+    return f"sample {first}" if count == 1 else f"samples {first} to {first + count - 1}"
 
 
 class _Call:
@@ -152,39 +183,46 @@ class _Call:
 
     def _ask(self, row: int, first: int, items: Real, solution: tuple[int, ...] | None) -> Real:
         keywords = self.keywords[row]
+        closed = np.isneginf(items) if self.oracle.linear else None  # before fn, which may write into its items
         if self.oracle.batched:
             answer = self._call(row, first, len(items), items, keywords)
             if answer.ndim < 1 or len(answer) != len(items):
                 raise ValueError(f"fn must return {len(items)} solutions for a stack of as many, got {answer.shape}")
-            answers = [answer]
+            result = np.empty(answer.shape, self.dtype)
+            result[...] = self._converted(answer)
         else:
-            answers = []
+            result = np.empty(0, self.dtype)
             for m, item in enumerate(items):
-                answer = self._call(row, first + m if first >= 0 else -1, 1, item, keywords)[None]
-                if answers and answer.shape != answers[0].shape:
+                answer = self._call(row, first + m if first >= 0 else -1, 1, item, keywords)
+                if m == 0:
+                    result = np.empty((len(items), *answer.shape), self.dtype)
+                elif answer.shape != result.shape[1:]:
                     raise ValueError(
-                        f"fn must return one shape for all items, got {answers[0].shape[1:]} and {answer.shape[1:]}"
+                        f"fn must return one shape for all items, got {result.shape[1:]} and {answer.shape}"
                     )
-                answers.append(answer)
-        result = np.concatenate(answers).astype(self.dtype, copy=False)
+                result[m] = self._converted(answer)  # a copy: fn may fill one buffer again and again
         if solution is not None and result.shape[1:] != solution:
             raise ValueError(f"fn must return one shape for all items, got {solution} and {result.shape[1:]}")
         if not np.isfinite(result).all():
             raise ValueError(f"fn must return finite numbers, got {result[~np.isfinite(result)].flat[0]} in row {row}")
+        if closed is not None and closed.shape == result.shape and result[closed].any():
+            m = int(np.argmax(((result != 0) & closed).reshape(len(items), -1).any(1)))
+            which = _which(first + m if first >= 0 else -1, 1)
+            raise ValueError(f"fn's answer uses an entry that theta forbids (-inf), for row {row}, {which}")
         return result
+
+    def _converted(self, answer: NDArray[Any]) -> Real:
+        """An answer in theta's dtype."""
+        if answer.dtype == self.dtype:
+            return answer
+        with np.errstate(over="ignore"):  # what overflows is not finite, and told so
+            return answer.astype(self.dtype)
 
     def _call(self, row: int, first: int, count: int, items: Real, keywords: dict[str, Any]) -> NDArray[Any]:
         try:
             answer = as_array("the result of fn", self.oracle.fn(items, **keywords))
         except Exception as error:
-            which = (
-                "with no noise"
-                if first < 0
-                else f"sample {first}"
-                if count == 1
-                else f"samples {first} to {first + count - 1}"
-            )
-            error.add_note(f"raised by fn for row {row}, {which}")
+            error.add_note(f"raised by fn for row {row}, {_which(first, count)}")
             raise
         if answer.dtype.kind not in "fiub":
             raise TypeError(f"fn must return real numbers, got {answer.dtype}")
