@@ -172,6 +172,21 @@ def measure_time(row: Row, seeds: int, draws: int, tell: Callable[[str], None]) 
     return {"name": row.name, "points": points}
 
 
+def same_time(points: dict[str, list[tuple[float, float]]]) -> float | None:
+    """Error of "rao_blackwell" over that of "score" in the same time, geometric mean over its numbers of draws.
+
+    The score's error between its own points: interpolated logarithms; outside of them: as one over the root of time.
+    """
+    if "rao_blackwell" not in points:
+        return None
+    seconds, error = np.log(np.array(points["score"])).T
+    ratios = []
+    for at, own in np.log(np.array(points["rao_blackwell"])):
+        inside = np.clip(at, seconds[0], seconds[-1])
+        ratios.append(own - np.interp(inside, seconds, error) + 0.5 * (at - inside))
+    return float(np.exp(np.mean(ratios)))
+
+
 def _seconds(layer: pt.Perturbed, theta: Any, g: Any) -> float:
     """Processor time of one thread, the least of some calls: what other processes disturb least."""
 
@@ -191,8 +206,9 @@ def show(results: dict[str, Any], console: Any) -> None:
     table = Table(title=f"RMSE of the VJP at {CALLS} calls of the solver, over the best of three peers' estimators")
     for name in ("case", "score", "directional", "rao_blackwell", "exact"):
         table.add_column(name, justify="left" if name == "case" else "right")
+    table.add_column("rao_blackwell, same time as score", justify="right")
     table.add_column("error of the reference", justify="right")
-    for row in results["rows"]:
+    for row, times in zip(results["rows"], results["times"], strict=True):
         cells = []
         for name in ("score", "directional", "rao_blackwell", "exact"):
             ratio, target = row["ratios"].get(name), row["targets"].get(name)
@@ -200,6 +216,8 @@ def show(results: dict[str, Any], console: Any) -> None:
             if ratio is not None and target is not None:
                 text = f"[{'green' if ratio <= target else 'red'}]{text} (<= {target})[/]"
             cells.append(text)
+        same = same_time(times["points"])
+        cells.append("-" if same is None else f"[{'green' if same <= 0.5 else 'red'}]{same:.2f} (<= 0.5)[/]")
         doubt = row["reference_error"]
         colour = "green" if doubt < REFERENCE else "red"
         cells.append(f"[{colour}]{100 * doubt:.2f} % of the least[/]" if doubt else "exact")
@@ -210,10 +228,13 @@ def show(results: dict[str, Any], console: Any) -> None:
 def as_markdown(results: dict[str, Any]) -> str:
     """The table for the docs."""
     names = ("score", "directional", "rao_blackwell", "exact")
-    lines = ["| case | " + " | ".join(f'`"{name}"`' for name in names) + " |", "|---|" + "---|" * len(names)]
-    for row in results["rows"]:
+    heads = " | ".join(f'`"{name}"`' for name in names)
+    lines = [f'| case | {heads} | `"rao_blackwell"` in the score\'s time |', "|---|" + "---|" * (len(names) + 1)]
+    for row, times in zip(results["rows"], results["times"], strict=True):
         ratios = [row["ratios"].get(name) for name in names]
         cells = ["-" if x is None else "0" if x < 1e-6 else f"{x:.3f}" for x in ratios]
+        same = same_time(times["points"])
+        cells.append("-" if same is None else f"{same:.2f}")
         lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
