@@ -530,3 +530,15 @@ def test_a_noise_keeps_its_own_copy_of_the_scale():
     scale[0] = 9
     assert noise == pt.Normal(scale=[1.0, 2.0])
     assert pickle.loads(pickle.dumps(noise)) == noise
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", [pt.TopK(2), pt.Assignment(), pt.SpanningForest()])
+def test_values_beyond_the_type_name_the_row(solver, dtype):
+    """Each entry is finite, their sum is not."""
+    theta = np.zeros((2, 3, 3), dtype)
+    theta[1] = np.finfo(dtype).max * 0.9
+    np.testing.assert_array_equal(solver.value(theta[0]), np.zeros(3 if isinstance(solver, pt.TopK) else ()))
+    where = "1, 0" if isinstance(solver, pt.TopK) else "1"
+    with pytest.raises(ValueError, match=rf"theta\[{where}\]: the maximum is too large for {np.dtype(dtype)}"):
+        solver.value(theta)

@@ -108,10 +108,21 @@ class Solver(Frozen):
         -------
         ndarray, shape (*batch,)
             In the unit of theta.
+
+        Raises
+        ------
+        ValueError
+            As a call does, and where a maximum is too large for theta's dtype.
         """
         self._need_linear("value")
         problem = self._of_value()._passing(theta, instance)
-        return problem.per_row(solve(problem, value=True)[1])
+        with np.errstate(over="ignore"):
+            values = problem.per_row(solve(problem, value=True)[1])
+        finite = np.isfinite(values)
+        if not finite.all():
+            where = np.unravel_index(int(np.argmin(finite)), finite.shape)
+            raise ValueError(f"{place('theta', where)}: the maximum is too large for {values.dtype}")
+        return values
 
     def objective(self, theta: ArrayLike, y: ArrayLike, **instance: Any) -> Real:
         """Objective of a given solution.
