@@ -129,17 +129,14 @@ static void PT_NAME(grid_enter)(const PT_NAME(grid_walks) * w, int64_t v, int la
     const PT_NAME(grid_way) to = PT_NAME(grid_beside)(&w->to, p, &before),
                             on = PT_NAME(grid_beside)(&w->on, p, &after);
     const PT_REAL x = w->to.dist[grid->end[1][lane]] - before - after;
-    if (x < -w->slack || !(before + after < PT_INFINITY))
+    const PT_NAME(again_sum)
+        sum = { to.sum.worth + on.sum.worth, to.sum.along + on.sum.along + w->along[p] };
+    const int known = to.cells > 0 && on.cells > 0;
+    if (x < -w->slack || !(before + after < PT_INFINITY) ||
+        (known && x <= w->slack && to.cells + on.cells + 1 > w->path))
         PT_NAME(again_set)(w->again, lane, v, (double)PT_INFINITY, 0);
-    else if (to.cells == 0 || on.cells == 0)
-        return;
-    else if (x > w->slack && !to.several && !on.several)
-        PT_NAME(again_switch)
-        (w->again, lane, v, 0,
-         (PT_NAME(again_sum)){ to.sum.worth + on.sum.worth,
-                               to.sum.along + on.sum.along + w->along[p] });
-    else if (x <= w->slack && to.cells + on.cells + 1 > w->path)
-        PT_NAME(again_set)(w->again, lane, v, (double)PT_INFINITY, 0);
+    else if (known && x > w->slack && !to.several && !on.several)
+        PT_NAME(again_switch)(w->again, lane, v, 0, sum);
 }
 
 /* What can be told of one draw without solving it again. */
@@ -154,9 +151,10 @@ static void PT_NAME(grid_tell)(PT_NAME(grid_walks) * w, int lane) {
     PT_NAME(grid_grow)(w, &w->to, lane, least + w->slack);
     PT_NAME(grid_grow)(w, &w->on, lane, least + w->slack);
     w->path = w->to.way[grid->end[1][lane]].cells;
-    for (int i = 0; i < 2; i++)
-        PT_NAME(again_set)
-        (a, lane, PT_NAME(grid_flat)(grid, grid->end[i][lane]), (double)-PT_INFINITY, 0);
+    for (int i = 0; i < 2; i++) {
+        const int64_t v = PT_NAME(grid_flat)(grid, grid->end[i][lane]);
+        PT_NAME(again_set)(a, lane, v, (double)-PT_INFINITY, 0);
+    }
     for (int64_t v = 0; v < a->p->n; v++)
         if (PT_NAME(again_open)(a, lane, v) && !PT_NAME(again_uses)(a, lane, v))
             PT_NAME(grid_enter)(w, v, lane);

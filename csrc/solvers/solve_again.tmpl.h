@@ -115,9 +115,8 @@ static void PT_NAME(again_switch)(const PT_NAME(again) * a, int64_t draw, int64_
     PT_NAME(again_sum) own = a->own[draw];
     own.worth -= uses ? PT_NAME(again_worth)(a, draw, j) : 0;
     const double at = uses ? other.worth - own.worth : own.worth - other.worth;
-    PT_NAME(again_set)
-    (a, draw, j, a->p->clipped && at > 0 ? 0 : at,
-     uses ? own.along - other.along : other.along - own.along);
+    const double change = uses ? own.along - other.along : other.along - own.along;
+    PT_NAME(again_set)(a, draw, j, a->p->clipped && at > 0 ? 0 : at, change);
 }
 
 /* Which thresholds are there to be found: NaN; +inf where j is closed, or free already and not taken. */
