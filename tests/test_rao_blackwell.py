@@ -227,6 +227,7 @@ def test_argmax_is_unbiased(noise):
     assert (np.abs(1.02 * est.vjp(g) - jacobian @ g) > 5 * est.vjp_stderr(g)).any()
 
 
+@pytest.mark.slow_under_sanitizer
 @pytest.mark.parametrize("noise", ["normal", "gumbel", "laplace", "logistic"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
@@ -332,6 +333,7 @@ def test_ranking_is_unbiased():
     assert (np.abs(1.02 * est.vjp(g) - grad) > 5 * est.vjp_stderr(g)).any()
 
 
+@pytest.mark.slow_under_sanitizer
 @pytest.mark.parametrize("noise", ["normal", "gumbel", "laplace", "logistic", pt.Multiplicative(pt.Normal())])
 @pytest.mark.parametrize("name", PATHS)
 def test_paths_are_unbiased(name, noise):

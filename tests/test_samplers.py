@@ -131,6 +131,7 @@ def assert_calibrated(estimates, errors, exact):
         assert any(abs(share - tail) > bound for share, tail, bound in seen)
 
 
+@pytest.mark.slow_under_sanitizer
 @pytest.mark.parametrize("estimator", ["score", "rao_blackwell", "directional"])
 def test_standard_errors_are_those_of_scrambles(estimator):
     theta, g = np.array([0.3, -0.5, 0.9, 0.0, 0.4]), np.array([1.0, -2.0, 0.5, 0.3, -0.7])
